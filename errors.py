@@ -22,6 +22,10 @@ class MeshError(PliantError, ValueError):
     """A mesh file that cannot be read, or a mesh that does not enclose what it should."""
 
 
+class OptionError(PliantError, ValueError):
+    """An option of a task, a method or a command that is not to be had, or a number outside its range."""
+
+
 class FileFormatError(PliantError, ValueError):
     """A file that is damaged, foreign, or of a newer schema."""
 

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from ..errors import ShapeError
-from .storage import load_arrays, save_arrays
+from ..errors import FileFormatError, ShapeError
+from ..storage import load_arrays, save_arrays
 
 
 class Outcome(IntEnum):
@@ -120,7 +120,10 @@ class TensorRecord:
             FileFormatError: if the file is damaged, foreign, or holds another kind of record.
         """
         arrays = load_arrays(path, cls.__name__, cls.names())
-        return cls(*(torch.from_numpy(arrays[name]) for name in cls.names()))
+        try:
+            return cls(*(torch.from_numpy(arrays[name]) for name in cls.names()))
+        except (TypeError, ShapeError) as error:
+            raise FileFormatError(f"{path} is damaged: {error}") from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,0 +1,8 @@
+"""Trajectory optimisation: action sequences that make a loss small."""
+
+from .knots import ActionSpace
+from .loop import METHODS, OptimizeResult, optimize
+from .objective import Evaluation, Objective
+from .progress import Progress
+
+__all__ = ["METHODS", "ActionSpace", "Evaluation", "Objective", "OptimizeResult", "Progress", "optimize"]

@@ -1,0 +1,6 @@
+"""Material point method: liquids, elastic and plastic solids on a background grid."""
+
+from .model import Body, Effector, EffectorControl, MpmModel, MpmState
+from .solver import MpmSolver
+
+__all__ = ["Body", "Effector", "EffectorControl", "MpmModel", "MpmSolver", "MpmState"]

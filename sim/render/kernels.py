@@ -8,6 +8,9 @@ A view is an array [18]: eye (3), axes right, up and forward (9), pixels per uni
 near distance [m]. All numbers are f32; colours inside are squares of display colours, so that light adds up as light does.
 """
 
+# mypy: ignore-errors
+# Taichi reads annotations of its own, which are no types.
+
 import taichi as ti
 
 BITS = ti.types.ndarray(dtype=ti.i32, ndim=3)
@@ -29,36 +32,45 @@ SMALLEST = 0.75
 
 @ti.func
 def rows(view: ti.template()):
+    """Right, up and forward, one a row."""
     return ti.Matrix([[view[3], view[4], view[5]], [view[6], view[7], view[8]], [view[9], view[10], view[11]]])
 
 
 @ti.func
 def to_view(view: ti.template(), point):
+    """A point of the world in view coordinates: right, up, depth [m]."""
     return rows(view) @ (point - ti.Vector([view[0], view[1], view[2]]))
 
 
 @ti.func
-def weight(view: ti.template(), place):
+def lens_of(view: ti.template()):
+    """The optics of a view in registers: pixels per unit x and y, centre pixel x and y, 1 if orthographic, near distance."""
+    return ti.Vector([view[12], view[13], view[14], view[15], view[16], view[17]])
+
+
+@ti.func
+def weight(lens, place):
     """What a place in view coordinates is divided by: its depth, or one in an orthographic view."""
-    return view[16] + (1.0 - view[16]) * place[2]
+    return lens[4] + (1.0 - lens[4]) * place[2]
 
 
 @ti.func
-def slope(view: ti.template(), x, y):
-    """Where the ray of a sample (centre x, y in pixels) crosses the plane at depth one."""
-    return ti.Vector([(x - view[14]) / view[12], (view[15] - y) / view[13]])
+def slope(lens, column, row):
+    """Where the ray of a sample crosses the plane at depth one."""
+    return ti.Vector([(column + 0.5 - lens[2]) / lens[0], (lens[3] - row - 0.5) / lens[1]])
 
 
 @ti.func
-def shown_radius(view: ti.template(), place, radius):
-    return ti.max(radius, SMALLEST * weight(view, place) / ti.min(view[12], view[13]))
+def shown_radius(lens, place, radius):
+    """The radius that a sphere is drawn with [m]."""
+    return ti.max(radius, SMALLEST * weight(lens, place) / ti.min(lens[0], lens[1]))
 
 
 @ti.func
-def hit_sphere(view: ti.template(), at, place, radius):
+def hit_sphere(lens, at, place, radius):
     """Depth of the first hit, or a negative number."""
-    start = ti.Vector([at[0], at[1], 0.0]) * view[16]
-    ray = ti.Vector([at[0] * (1.0 - view[16]), at[1] * (1.0 - view[16]), 1.0])
+    start = ti.Vector([at[0], at[1], 0.0]) * lens[4]
+    ray = ti.Vector([at[0] * (1.0 - lens[4]), at[1] * (1.0 - lens[4]), 1.0])
     length = ray.dot(ray)
     nearest = ray.dot(place - start) / length
     miss = start + nearest * ray - place
@@ -70,10 +82,10 @@ def hit_sphere(view: ti.template(), at, place, radius):
 
 
 @ti.func
-def edges(view: ti.template(), at, corners):
+def edges(lens, at, corners):
     """Twice the signed areas that the sample spans with each side [pixels^2], and how far below zero they may round."""
-    scale = ti.Vector([view[12], view[13]])
-    weights = ti.Vector([weight(view, corners[0, :]), weight(view, corners[1, :]), weight(view, corners[2, :])])
+    scale = ti.Vector([lens[0], lens[1]])
+    weights = ti.Vector([weight(lens, corners[0, :]), weight(lens, corners[1, :]), weight(lens, corners[2, :])])
     a = (ti.Vector([corners[0, 0], corners[0, 1]]) - at * weights[0]) * scale
     b = (ti.Vector([corners[1, 0], corners[1, 1]]) - at * weights[1]) * scale
     c = (ti.Vector([corners[2, 0], corners[2, 1]]) - at * weights[2]) * scale
@@ -84,9 +96,9 @@ def edges(view: ti.template(), at, corners):
 
 
 @ti.func
-def hit_triangle(view: ti.template(), at, corners):
+def hit_triangle(lens, at, corners):
     """Depth of the hit, or a negative number."""
-    area, slack = edges(view, at, corners)
+    area, slack = edges(lens, at, corners)
     total = area.sum()
     depth = -1.0
     if total != 0.0:
@@ -98,6 +110,7 @@ def hit_triangle(view: ti.template(), at, corners):
 
 @ti.func
 def corners_of(view: ti.template(), triangles: ti.template(), face):
+    """The corners of a triangle in view coordinates, one a row."""
     corners = ti.Matrix.zero(ti.f32, 3, 3)
     for k in range(3):
         place = to_view(view, ti.Vector([triangles[face, k, 0], triangles[face, k, 1], triangles[face, k, 2]]))
@@ -108,10 +121,10 @@ def corners_of(view: ti.template(), triangles: ti.template(), face):
 
 @ti.func
 def span(low, high, size):
-    """First and one past the last sample whose centre lies within low..high [pixels]."""
+    """First and one past the last sample whose centre lies within low..high [pixels], give or take a hundredth."""
     limit = ti.cast(size, ti.f32)
-    first = ti.cast(ti.floor(ti.min(ti.max(low - 1.0, 0.0), limit)), ti.i32)
-    last = ti.cast(ti.ceil(ti.min(ti.max(high + 1.0, 0.0), limit)), ti.i32)
+    first = ti.cast(ti.ceil(ti.min(ti.max(low - 0.51, 0.0), limit)), ti.i32)
+    last = ti.cast(ti.floor(ti.min(ti.max(high + 0.51, 0.0), limit)), ti.i32)
     return first, last
 
 
@@ -127,15 +140,16 @@ def limits(across, depth, radius):
 def bound(spheres: REAL2, triangles: REAL3, sphere_count: ti.i32, view: REAL1, width: ti.i32, height: ti.i32, box: INT2):
     """Writes the samples x0, y0, x1, y1 (ends excluded) that each item can touch; none for what lies before the near distance."""
     for item in range(box.shape[0]):
+        lens = lens_of(view)
         low = ti.Vector([1.0, 1.0])
         high = ti.Vector([-1.0, -1.0])
         seen = False
         if item < sphere_count:
             place = to_view(view, ti.Vector([spheres[item, 0], spheres[item, 1], spheres[item, 2]]))
-            radius = shown_radius(view, place, spheres[item, 3])
-            if place[2] - radius > view[17]:
+            radius = shown_radius(lens, place, spheres[item, 3])
+            if place[2] - radius > lens[5]:
                 seen = True
-                if view[16] > 0.5:
+                if lens[4] > 0.5:
                     low = ti.Vector([place[0] - radius, place[1] - radius])
                     high = ti.Vector([place[0] + radius, place[1] + radius])
                 else:
@@ -144,13 +158,13 @@ def bound(spheres: REAL2, triangles: REAL3, sphere_count: ti.i32, view: REAL1, w
         else:
             corners = corners_of(view, triangles, item - sphere_count)
             nearest = ti.min(corners[0, 2], corners[1, 2], corners[2, 2])
-            if ti.max(corners[0, 2], corners[1, 2], corners[2, 2]) > view[17]:
+            if ti.max(corners[0, 2], corners[1, 2], corners[2, 2]) > lens[5]:
                 seen = True
-                if nearest > view[17]:
+                if nearest > lens[5]:
                     low = ti.Vector([1e30, 1e30])
                     high = ti.Vector([-1e30, -1e30])
                     for k in range(3):
-                        scale = 1.0 / (view[16] + (1.0 - view[16]) * corners[k, 2])
+                        scale = 1.0 / (lens[4] + (1.0 - lens[4]) * corners[k, 2])
                         low = ti.min(low, ti.Vector([corners[k, 0], corners[k, 1]]) * scale)
                         high = ti.max(high, ti.Vector([corners[k, 0], corners[k, 1]]) * scale)
                 else:
@@ -159,8 +173,8 @@ def bound(spheres: REAL2, triangles: REAL3, sphere_count: ti.i32, view: REAL1, w
         for k in range(4):
             box[item, k] = 0
         if seen:
-            x0, x1 = span(view[14] + view[12] * low[0], view[14] + view[12] * high[0], width)
-            y0, y1 = span(view[15] - view[13] * high[1], view[15] - view[13] * low[1], height)
+            x0, x1 = span(lens[2] + lens[0] * low[0], lens[2] + lens[0] * high[0], width)
+            y0, y1 = span(lens[3] - lens[1] * high[1], lens[3] - lens[1] * low[1], height)
             box[item, 0] = x0
             box[item, 1] = y0
             box[item, 2] = x1
@@ -168,15 +182,43 @@ def bound(spheres: REAL2, triangles: REAL3, sphere_count: ti.i32, view: REAL1, w
 
 
 @ti.kernel
-def list_tiles(box: INT2, plane: INT1, tile: ti.i32, columns: ti.i32, lines: ti.i32, fill: ti.i32, cursor: INT1, listing: INT1):
-    """Counts the items of each tile in `cursor`, or, with `fill`, writes them from where `cursor` stands on."""
+def count_tiles(box: INT2, plane: INT1, tile: ti.i32, count: INT1):
+    """Writes how many tiles each item touches."""
     for item in range(box.shape[0]):
+        count[item] = 0
         if plane[item] >= 0 and box[item, 0] < box[item, 2] and box[item, 1] < box[item, 3]:
-            for row in range(box[item, 1] // tile, (box[item, 3] - 1) // tile + 1):
-                for column in range(box[item, 0] // tile, (box[item, 2] - 1) // tile + 1):
-                    place = ti.atomic_add(cursor[(plane[item] * lines + row) * columns + column], 1)
-                    if fill == 1:
-                        listing[place] = item
+            wide = (box[item, 2] - 1) // tile - box[item, 0] // tile + 1
+            count[item] = wide * ((box[item, 3] - 1) // tile - box[item, 1] // tile + 1)
+
+
+@ti.kernel
+def pair(box: INT2, plane: INT1, tile: ti.i32, columns: ti.i32, lines: ti.i32, end: INT1, owner: INT1, key: INT1):
+    """Writes item and tile number of each pair of them; the pairs of an item end before `end`."""
+    for item in range(box.shape[0]):
+        first = 0
+        if item > 0:
+            first = end[item - 1]
+        row = box[item, 1] // tile
+        column = box[item, 0] // tile
+        wide = (box[item, 2] - 1) // tile - column + 1
+        for k in range(end[item] - first):
+            owner[first + k] = item
+            key[first + k] = (plane[item] * lines + row + k // wide) * columns + column + k % wide
+
+
+@ti.kernel
+def count_items(key: INT1, count: INT1):
+    """Adds the pairs of each tile to `count`."""
+    # Over pairs and not over items: in a loop whose length differs between threads, Mesa's Vulkan driver loses integer atomics.
+    for k in range(key.shape[0]):
+        ti.atomic_add(count[key[k]], 1)
+
+
+@ti.kernel
+def list_items(key: INT1, owner: INT1, cursor: INT1, listing: INT1):
+    """Writes the items of each tile from where its `cursor` stands on, in any order."""
+    for k in range(key.shape[0]):
+        listing[ti.atomic_add(cursor[key[k]], 1)] = owner[k]
 
 
 @ti.kernel
@@ -196,6 +238,7 @@ def rasterise(
 ):
     """Fills depth (bits of f32) and item number of each sample, -1 where there is none; each tile belongs to one thread."""
     for key in range(start.shape[0] - 1):
+        lens = lens_of(view)
         plane = key // (columns * lines)
         top = key // columns % lines * tile
         left = key % columns * tile
@@ -210,25 +253,30 @@ def rasterise(
             place = ti.Vector([0.0, 0.0, 0.0])
             corners = ti.Matrix.zero(ti.f32, 3, 3)
             radius = 0.0
+            first = 0.0
             if item < sphere_count:
                 place = to_view(view, ti.Vector([spheres[item, 0], spheres[item, 1], spheres[item, 2]]))
-                radius = shown_radius(view, place, spheres[item, 3])
+                radius = shown_radius(lens, place, spheres[item, 3])
+                first = 0.999 * (place[2] - radius)
             else:
                 corners = corners_of(view, triangles, item - sphere_count)
+                first = 0.999 * ti.min(corners[0, 2], corners[1, 2], corners[2, 2])
+            closest = ti.bit_cast(ti.max(first, 0.0), ti.i32)
             for y in range(ti.max(top, box[item, 1]), ti.min(bottom, box[item, 3])):
                 for x in range(ti.max(left, box[item, 0]), ti.min(right, box[item, 2])):
-                    at = slope(view, x + 0.5, y + 0.5)
-                    depth = -1.0
-                    if item < sphere_count:
-                        depth = hit_sphere(view, at, place, radius)
-                    else:
-                        depth = hit_triangle(view, at, corners)
-                    if depth > view[17]:
-                        bits = ti.bit_cast(depth, ti.i32)
-                        before = depth_bits[plane, y, x]
-                        if bits < before or (bits == before and item < nearest[plane, y, x]):
-                            depth_bits[plane, y, x] = bits
-                            nearest[plane, y, x] = item
+                    before = depth_bits[plane, y, x]
+                    if closest <= before:
+                        at = slope(lens, x, y)
+                        depth = -1.0
+                        if item < sphere_count:  # noqa: SIM108 - as one expression Taichi works out both sides
+                            depth = hit_sphere(lens, at, place, radius)
+                        else:
+                            depth = hit_triangle(lens, at, corners)
+                        if depth > lens[5]:
+                            bits = ti.bit_cast(depth, ti.i32)
+                            if bits < before or (bits == before and item < nearest[plane, y, x]):
+                                depth_bits[plane, y, x] = bits
+                                nearest[plane, y, x] = item
 
 
 @ti.func

@@ -1,28 +1,34 @@
 """The shading kernel: light, shadow, the ground, one translucent layer over the opaque picture, and the mean of the samples of a pixel."""
 
+# mypy: ignore-errors
+# Taichi reads annotations of its own, which are no types.
+
 import taichi as ti
 
 from .kernels import (
     BITS,
     BYTE4,
     FAR,
+    INT1,
     REAL1,
     REAL2,
     REAL3,
     REAL4,
     corners_of,
     edges,
-    hit_sphere,
+    lens_of,
     rows,
-    shown_radius,
     slope,
     to_view,
 )
 
-AMBIENT = 0.42
+AMBIENT = 0.4
 """Light from the sky on what faces up; a quarter of it comes from below."""
-KEY = 0.62
+KEY = 0.6
 """Light of the lamp on what faces it."""
+
+FLAT, PLAIN, SHADOWED = -1, 0, 1
+"""Lamp and sky at the viewer, so that what faces him has its own colour; lamp and sky; the same with shadows."""
 
 
 @ti.func
@@ -30,7 +36,7 @@ def lit(view: ti.template(), light_view: ti.template(), light_bits: ti.template(
     """Part of the lamp that reaches a point: mean of 12 samples of the shadow map."""
     reach = 0.0
     texel = 1.0 / light_view[12]
-    place = to_view(light_view, point + normal * (1.5 * texel))
+    place = to_view(light_view, point + normal * (2.5 * texel))
     x = light_view[14] + light_view[12] * place[0] - 0.5
     y = light_view[15] - light_view[13] * place[1] - 0.5
     column = ti.cast(ti.floor(x), ti.i32)
@@ -52,6 +58,7 @@ def lit(view: ti.template(), light_view: ti.template(), light_bits: ti.template(
 @ti.func
 def surface(
     view: ti.template(),
+    lens,
     spheres: ti.template(),
     sphere_colors: ti.template(),
     sphere_count,
@@ -67,12 +74,12 @@ def surface(
     color = ti.Vector([0.0, 0.0, 0.0])
     if item < sphere_count:
         place = to_view(view, ti.Vector([spheres[item, 0], spheres[item, 1], spheres[item, 2]]))
-        stretch = view[16] + (1.0 - view[16]) * depth
+        stretch = lens[4] + (1.0 - lens[4]) * depth
         normal = rows(view).transpose() @ (ti.Vector([at[0] * stretch, at[1] * stretch, depth]) - place)
         color = ti.Vector([sphere_colors[item, 0], sphere_colors[item, 1], sphere_colors[item, 2]])
     else:
         face = item - sphere_count
-        area, _ = edges(view, at, corners_of(view, triangles, face))
+        area, _ = edges(lens, at, corners_of(view, triangles, face))
         total = area.sum()
         for k in range(3):
             normal += area[k] / total * ti.Vector([normals[face, k, 0], normals[face, k, 1], normals[face, k, 2]])
@@ -104,27 +111,35 @@ def shade(
     nearest: BITS,
     light_view: REAL1,
     light_bits: BITS,
-    shadows: ti.i32,
+    mode: INT1,
     samples: ti.i32,
     rgb: BYTE4,
     depth_out: BITS,
     normal_out: REAL4,
 ):
-    """Writes the picture; `scene` holds direction to the lamp, sky, target of the view, top, bottom and ground colour, and fade range."""
+    """Writes the picture; `mode` is FLAT, PLAIN or SHADOWED for each drawing.
+
+    `scene` holds the directions to the lamp and to the sky, the target of the view, the colours of top, bottom and ground, and the
+    distance over which the ground fades.
+    """
     for b, y, x in ti.ndrange(rgb.shape[0], rgb.shape[1], rgb.shape[2]):
         lamp = ti.Vector([scene[0, 0], scene[0, 1], scene[0, 2]])
         sky = ti.Vector([scene[1, 0], scene[1, 1], scene[1, 2]])
         eye = ti.Vector([view[0], view[1], view[2]])
         frame = rows(view)
+        lens = lens_of(view)
+        if mode[b] == FLAT:
+            lamp = -ti.Vector([view[9], view[10], view[11]])
+            sky = lamp
         mean = ti.Vector([0.0, 0.0, 0.0])
         shown = FAR
         shown_normal = ti.Vector([0.0, 0.0, 0.0])
         for s in range(samples * samples):
             row = y * samples + s // samples
             column = x * samples + s % samples
-            at = slope(view, column + 0.5, row + 0.5)
-            start = eye + frame.transpose() @ (ti.Vector([at[0], at[1], 0.0]) * view[16])
-            ray = frame.transpose() @ ti.Vector([at[0] * (1.0 - view[16]), at[1] * (1.0 - view[16]), 1.0])
+            at = slope(lens, column, row)
+            start = eye + frame.transpose() @ (ti.Vector([at[0], at[1], 0.0]) * lens[4])
+            ray = frame.transpose() @ ti.Vector([at[0] * (1.0 - lens[4]), at[1] * (1.0 - lens[4]), 1.0])
             share = (row + 0.5) / ti.cast(rgb.shape[1] * samples, ti.f32)
             light = ti.Vector([0.0, 0.0, 0.0])
             for axis in range(3):
@@ -136,7 +151,7 @@ def shade(
             blend = 0.0
             if ray[2] < -1e-6 and ground[b] > -1e30:
                 reach = (ground[b] - start[2]) / ray[2]
-                if reach > view[17] and ti.bit_cast(reach, ti.i32) < bits:
+                if reach > lens[5] and ti.bit_cast(reach, ti.i32) < bits:
                     bits = ti.bit_cast(reach, ti.i32)
                     item = -1
                     normal = ti.Vector([0.0, 0.0, 1.0])
@@ -147,22 +162,19 @@ def shade(
             if bits < FAR:
                 depth = ti.bit_cast(bits, ti.f32)
             if item >= 0:
-                normal, color = surface(
-                    view, spheres, sphere_colors, sphere_count, triangles, normals, colors, item, at, depth
-                )
+                normal, color = surface(view, lens, spheres, sphere_colors, sphere_count, triangles, normals, colors, item, at, depth)
                 blend = 1.0
             if bits < FAR:
                 facing = ti.max(normal.dot(lamp), 0.0)
-                if shadows == 1 and facing > 0.0:
+                if mode[b] == SHADOWED and facing > 0.0:
                     facing *= lit(view, light_view, light_bits, b, start + depth * ray, normal)
                 light += blend * (color * (KEY * facing + AMBIENT * (0.625 + 0.375 * normal.dot(sky))) - light)
             if nearest.shape[0] > rgb.shape[0]:
                 over = nearest[b + rgb.shape[0], row, column]
                 over_bits = depth_bits[b + rgb.shape[0], row, column]
                 if over >= 0 and over_bits < bits:
-                    pane, tint = surface(
-                        view, spheres, sphere_colors, sphere_count, triangles, normals, colors, over, at, ti.bit_cast(over_bits, ti.f32)
-                    )
+                    pane_depth = ti.bit_cast(over_bits, ti.f32)
+                    pane, tint = surface(view, lens, spheres, sphere_colors, sphere_count, triangles, normals, colors, over, at, pane_depth)
                     toward = -ray.normalized()
                     graze = 1.0 - ti.min(ti.abs(pane.dot(toward)), 1.0)
                     cover = alpha[over - sphere_count]

@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..errors import FileFormatError
+from .errors import FileFormatError
 
 SCHEMA = 1
 """Raised whenever a reader of an older version would misread a file."""
@@ -44,7 +45,7 @@ def write_whole(path: str | Path, write: Any) -> None:
 
 def save_arrays(path: str | Path, kind: str, arrays: Mapping[str, np.ndarray]) -> None:
     """Writes named arrays to `path`, marked with their `kind`."""
-    whole = {"__kind__": np.array(kind), "__schema__": np.array(SCHEMA), **arrays}
+    whole: dict[str, Any] = {"__kind__": np.array(kind), "__schema__": np.array(SCHEMA), **arrays}
     write_whole(path, lambda file: np.savez_compressed(file, **whole))
 
 
@@ -65,11 +66,11 @@ def load_arrays(path: str | Path, kind: str, names: Iterable[str] = ()) -> dict[
             if not isinstance(file, np.lib.npyio.NpzFile) or "__kind__" not in file:
                 raise FileFormatError(f"{path} was not written by pliant.")
             arrays = {name: file[name] for name in file.files}
+        found, schema = str(arrays.pop("__kind__")), int(arrays.pop("__schema__", np.array(0)))
     except FileNotFoundError as error:
         raise FileFormatError(f"There is no file {path}.") from error
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+    except (OSError, ValueError, EOFError, KeyError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise FileFormatError(f"{path} is damaged or not an .npz file of pliant: {error}") from error
-    found, schema = str(arrays.pop("__kind__")), int(arrays.pop("__schema__", np.array(0)))
     if schema > SCHEMA:
         raise FileFormatError(f"{path} has schema {schema}; this version reads up to {SCHEMA}. Update pliant.")
     if found != kind:

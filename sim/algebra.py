@@ -1,0 +1,169 @@
+"""Small-matrix algebra inside Taichi kernels: eigenvectors, cofactors, and the smooth quotients that their derivatives need.
+
+The functions take their precision from their arguments, so that one source serves f32 and f64: accumulators start as `argument * 0`, and
+literals are exact in binary.
+"""
+
+from .runtime import taichi
+
+ti = taichi()
+
+JACOBI_SWEEPS = 10
+"""Cyclic Jacobi converges quadratically; four to six sweeps reach rounding error in f64, and the loop stops by itself."""
+
+
+@ti.func
+def symmetric_eigen(S):
+    """Eigenvalues and eigenvectors of a symmetric matrix, by cyclic Jacobi rotations.
+
+    Unlike closed forms it stays accurate for equal eigenvalues, which is the state of every material at rest.
+
+    Returns:
+        The eigenvalues as a vector (unsorted) and the matrix whose columns are the eigenvectors.
+    """
+    n = ti.static(S.n)
+    A = S
+    Q = S * 0
+    for i in ti.static(range(n)):
+        Q[i, i] += 1
+    for _ in range(JACOBI_SWEEPS):
+        off = A[0, 1] * A[0, 1]
+        diagonal = A[0, 0] * A[0, 0] + A[1, 1] * A[1, 1]
+        if ti.static(n == 3):
+            off += A[0, 2] * A[0, 2] + A[1, 2] * A[1, 2]
+            diagonal += A[2, 2] * A[2, 2]
+        if off <= 1e-32 * diagonal:
+            break
+        for i in ti.static(range(n - 1)):
+            for j in ti.static(range(i + 1, n)):
+                a = A[i, j]
+                if a != 0:
+                    gap = A[j, j] - A[i, i]
+                    t = 2 * a / (ti.abs(gap) + ti.sqrt(gap * gap + 4 * a * a))
+                    if gap < 0:
+                        t = -t
+                    c = 1 / ti.sqrt(1 + t * t)
+                    s = t * c
+                    A[i, i] -= t * a
+                    A[j, j] += t * a
+                    A[i, j] = a * 0
+                    A[j, i] = a * 0
+                    for k in ti.static(range(n)):
+                        if ti.static(k not in (i, j)):
+                            x = c * A[k, i] - s * A[k, j]
+                            y = s * A[k, i] + c * A[k, j]
+                            A[k, i] = x
+                            A[i, k] = x
+                            A[k, j] = y
+                            A[j, k] = y
+                        p = c * Q[k, i] - s * Q[k, j]
+                        q = s * Q[k, i] + c * Q[k, j]
+                        Q[k, i] = p
+                        Q[k, j] = q
+    values = ti.Vector([A[i, i] for i in ti.static(range(n))])
+    return values, Q
+
+
+@ti.func
+def spectral(values, Q):
+    """The symmetric matrix with eigenvalues `values` and eigenvectors in the columns of `Q`."""
+    M = Q
+    for j in ti.static(range(Q.n)):
+        for i in ti.static(range(Q.n)):
+            M[i, j] *= values[j]
+    return M @ Q.transpose()
+
+
+@ti.func
+def cofactor(F):
+    """The cofactor matrix, d det(F) / dF."""
+    c = F
+    if ti.static(F.n == 2):
+        c[0, 0] = F[1, 1]
+        c[0, 1] = -F[1, 0]
+        c[1, 0] = -F[0, 1]
+        c[1, 1] = F[0, 0]
+    else:
+        for i in ti.static(range(3)):
+            for j in ti.static(range(3)):
+                c[i, j] = (
+                    F[(i + 1) % 3, (j + 1) % 3] * F[(i + 2) % 3, (j + 2) % 3] - F[(i + 1) % 3, (j + 2) % 3] * F[(i + 2) % 3, (j + 1) % 3]
+                )
+    return c
+
+
+@ti.func
+def inner(A, B):
+    """The Frobenius product A : B."""
+    total = A[0, 0] * 0
+    for i in ti.static(range(A.n)):
+        for j in ti.static(range(A.m)):
+            total += A[i, j] * B[i, j]
+    return total
+
+
+@ti.func
+def identity_like(A):
+    """The identity of the size and precision of A."""
+    I = A * 0
+    for i in ti.static(range(A.n)):
+        I[i, i] += 1
+    return I
+
+
+@ti.func
+def polar(F):
+    """Rotation R of F = R S, with the eigenvectors V and eigenvalues s of S that its derivative needs.
+
+    Where det F < 0 the smallest stretch is taken negative, so that R stays a rotation.
+    """
+    squares, V = symmetric_eigen(F.transpose() @ F)
+    s = ti.sqrt(squares)
+    if F.determinant() < 0:
+        least = 0
+        for i in ti.static(range(1, F.n)):
+            if s[i] < s[least]:
+                least = i
+        s[least] = -s[least]
+    R = F @ spectral(1 / s, V)
+    return R, V, s
+
+
+@ti.func
+def polar_adjoint(R, V, s, R_bar):
+    """The derivative of <R_bar, R(F)> with respect to F, where R, V, s come from `polar(F)`.
+
+    From R^T dR = W, skew, with S W + W S = R^T dF - dF^T R. Finite unless two stretches cancel, which takes an inverted body.
+    """
+    B = V.transpose() @ R.transpose() @ R_bar @ V
+    K = B
+    for i in ti.static(range(R.n)):
+        for j in ti.static(range(R.n)):
+            if ti.static(i == j):
+                K[i, j] = B[i, j] * 0
+            else:
+                K[i, j] = (B[i, j] - B[j, i]) / (s[i] + s[j])
+    return R @ V @ K @ V.transpose()
+
+
+@ti.func
+def log_slope(a, b):
+    """(log a - log b) / (a - b), continued smoothly to 1 / b where a = b."""
+    x = (a - b) / b
+    result = a * 0
+    if ti.abs(x) < 0.0009765625:  # 2^-10: six terms of the series leave 1e-18
+        result = (1 - x * (1 / (a * 0 + 2) - x * (1 / (a * 0 + 3) - x * (0.25 - x * (1 / (a * 0 + 5) - x / 6))))) / b
+    else:
+        result = ti.log(a / b) / (a - b)
+    return result
+
+
+@ti.func
+def exp_slope(z):
+    """(exp z - 1) / z, continued smoothly to 1 where z = 0."""
+    result = z * 0
+    if ti.abs(z) < 0.0078125:  # 2^-7: eight terms leave 1e-18
+        result = 1 + z / 2 * (1 + z / 3 * (1 + z / 4 * (1 + z / 5 * (1 + z / 6 * (1 + z / 7 * (1 + z / 8))))))
+    else:
+        result = (ti.exp(z) - 1) / z
+    return result

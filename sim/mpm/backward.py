@@ -1,0 +1,343 @@
+"""The adjoint of one substep of MLS-MPM as a Taichi kernel, written by hand: gather, grid, scatter and stress, in reverse.
+
+The adjoint of the gather scatters to the grid, and uses the tiles of the forward scatter; the adjoint of the scatter gathers.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+from ..algebra import inner
+from ..materials import Law
+from ..runtime import taichi
+from .contact import coulomb_adjoint, tool_adjoint, tool_velocity
+from .forward import wall_velocity
+from .stencil import (
+    BLOCK,
+    PAD,
+    SEPARATE,
+    SLIP,
+    STICKY,
+    TILE,
+    first_node,
+    from_tiles,
+    in_tile,
+    is_image,
+    mirror,
+    node_slot,
+    row_offset,
+    row_slopes,
+    row_weight,
+    slopes,
+    unflatten,
+    weights,
+)
+
+ti = taichi()
+
+
+def shared_width(dim: int, tools: int) -> int:
+    """How many numbers of an environment's shared parameters a substep has derivatives for.
+
+    In order: gravity D, wall friction 2 D, and for each tool centre D, rotation D^2, linear D, angular, friction, softness.
+    """
+    return 3 * dim + tools * tool_width(dim)
+
+
+def tool_width(dim: int) -> int:
+    """The numbers of one tool in that list."""
+    return 2 * dim + dim * dim + (1 if dim == 2 else 3) + 2
+
+
+@lru_cache(maxsize=None)
+def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, atomic: bool) -> Any:
+    """The adjoint kernel that belongs to `forward_kernels` of the same arguments."""
+    V = ti.types.vector(dim, real)
+    VA = ti.types.vector(1 if dim == 2 else 3, real)
+    VM = ti.types.vector(dim + 1, real)
+    VP = ti.types.vector(width, real)
+    V2 = ti.types.vector(2, real)
+    W = ti.types.vector(2 * dim, real)
+    M = ti.types.matrix(dim, dim, real)
+    IV = ti.types.vector(dim, ti.i32)
+    A = ti.types.ndarray
+    spins = 1 if dim == 2 else 3
+    stride = tool_width(dim)
+
+    @ti.func
+    def pull_adjoint(p, q, src, dt, dx, lower, x, x_bar, v_bar, C_bar, blocks, tile, tile_bar):
+        """The adjoint of `pull`: x_bar becomes what the particle's old place has of it; the nodes' part goes to tile_bar."""
+        place = (x[src, p] - lower) / dx + PAD
+        base = first_node(place)
+        fx = place - base
+        corner = base - ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
+        w = weights(fx)
+        dw = slopes(fx)
+        moved = v_bar[p] + dt * x_bar[p]
+        B = C_bar[p] * (4 / dx)
+        start = moved - B @ fx
+        place_bar = V(0)
+        for r in range(3 ** (dim - 1)):
+            offset = row_offset(dim, r)
+            wr = row_weight(dim, w, offset)
+            wg = row_slopes(dim, w, dw, offset)
+            index = in_tile(dim, corner + offset)
+            row = start + B @ offset
+            for k in ti.static(range(3)):
+                wt = wr * w[dim - 1, k]
+                value = tile[q, index + k]
+                node_bar = VM(0)
+                along = value[0] * 0
+                for i in ti.static(range(dim)):
+                    s = row[i] + B[i, dim - 1] * k
+                    node_bar[i] = wt * s
+                    along += value[i] * s
+                for j in ti.static(range(dim)):
+                    slope = wg[j] * (dw[dim - 1, k] if ti.static(j == dim - 1) else w[dim - 1, k])
+                    turned = value[0] * 0
+                    for i in ti.static(range(dim)):
+                        turned += B[i, j] * value[i]
+                    place_bar[j] += along * slope - wt * turned
+                if ti.static(atomic):
+                    tile_bar[q, index + k] += node_bar
+                else:
+                    tile_bar[q, index + k] = tile_bar[q, index + k] + node_bar
+        x_bar[p] += place_bar / dx
+
+    @ti.func
+    def node_adjoint(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, owner, slot_of, blocks_per_axis, tile_bar, raw, raw_bar,
+                     wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar):  # fmt: skip
+        """The adjoint of `node`: from the velocities of a node and its images to their momentum and mass."""
+        s = n // BLOCK**dim
+        env = slots[s, dim]
+        place = unflatten(dim, n % BLOCK**dim, 2)
+        for i in ti.static(range(dim)):
+            place[i] += slots[s, i] * BLOCK
+        rel = place - PAD
+        if not is_image(dim, rel, cells, wall_kind):
+            beside_wall = 0
+            for i in ti.static(range(dim)):
+                if rel[i] == 1 or rel[i] == cells[i] - 1:
+                    beside_wall = 1
+            images = 2**dim if beside_wall else 1
+            one = V(1)
+            total = VM(0)
+            bar = V(0)
+            for c in range(images):
+                exists, image, signs = mirror(dim, c, rel, cells, wall_kind, one)
+                if exists:
+                    index = node_slot(dim, image + PAD, env, slot_of, blocks_per_axis)
+                    if index >= 0:
+                        value = raw[rec, index]
+                        value_bar = from_tiles(dim, image + PAD, env, owner, blocks_per_axis, tile_bar)
+                        for i in ti.static(range(dim)):
+                            total[i] += signs[i] * value[i]
+                            bar[i] += signs[i] * value_bar[i]
+                        total[dim] += value[dim]
+            total_bar = VM(0)
+            if total[dim] > 1e-30:
+                free = V(0)
+                for i in ti.static(range(dim)):
+                    free[i] = total[i] / total[dim] + dt * gravity[env][i]
+                X = lower + rel * dx
+                touched = free
+                for e in range(tools):
+                    touched = tool_velocity(dim, e, X, touched, centre[sub, env, e], rotation[sub, env, e], linear[env, e],
+                                            angular[env, e], coefficient[env, e], shape, frame, table)  # fmt: skip
+                friction = wall_friction[env]
+                before = M(0)
+                for i in ti.static(range(dim)):
+                    for j in ti.static(range(dim)):
+                        before[i, j] = touched[j]
+                    touched = wall_velocity(dim, i, rel, cells, touched, wall_kind, friction)
+                for i_ in ti.static(range(dim)):
+                    i = ti.static(dim - 1 - i_)
+                    for side in ti.static(range(2)):
+                        if (rel[i] <= 0) if ti.static(side == 0) else (rel[i] >= cells[i]):
+                            kind_of_wall = wall_kind[2 * i + side]
+                            if kind_of_wall == SLIP:
+                                bar[i] = bar[i] * 0
+                            elif kind_of_wall == STICKY:
+                                bar = bar * 0
+                            else:
+                                normal = V(0)
+                                normal[i] += 1 - 2 * side
+                                mu = friction[2 * i + side]
+                                if kind_of_wall == SEPARATE:
+                                    mu = mu * 0
+                                u = ti.Vector([before[i, j] for j in ti.static(range(dim))])
+                                u_bar, _normal_bar, mu_bar = coulomb_adjoint(u, normal, mu, bar)
+                                bar = u_bar
+                                if kind_of_wall != SEPARATE:
+                                    shared_bar[rec, s, dim + 2 * i + side] += mu_bar
+                for e_ in range(tools):
+                    e = tools - 1 - e_
+                    velocity = free
+                    for e0 in range(e):
+                        velocity = tool_velocity(dim, e0, X, velocity, centre[sub, env, e0], rotation[sub, env, e0], linear[env, e0],
+                                                 angular[env, e0], coefficient[env, e0], shape, frame, table)  # fmt: skip
+                    v_bar, c_bar, r_bar, l_bar, a_bar, k_bar, hit = tool_adjoint(
+                        dim, e, X, velocity, bar, centre[sub, env, e], rotation[sub, env, e], linear[env, e],
+                        angular[env, e], coefficient[env, e], shape, frame, table)  # fmt: skip
+                    bar = v_bar
+                    if hit:
+                        first = 3 * dim + e * stride
+                        for i in ti.static(range(dim)):
+                            shared_bar[rec, s, first + i] += c_bar[i]
+                            for j in ti.static(range(dim)):
+                                shared_bar[rec, s, first + dim + i * dim + j] += r_bar[i, j]
+                            shared_bar[rec, s, first + dim + dim * dim + i] += l_bar[i]
+                        for i in ti.static(range(spins)):
+                            shared_bar[rec, s, first + 2 * dim + dim * dim + i] += a_bar[i]
+                        for i in ti.static(range(2)):
+                            shared_bar[rec, s, first + 2 * dim + dim * dim + spins + i] += k_bar[i]
+                for i in ti.static(range(dim)):
+                    shared_bar[rec, s, i] += dt * bar[i]
+                    total_bar[i] = bar[i] / total[dim]
+                    total_bar[dim] -= bar[i] * total[i] / (total[dim] * total[dim])
+            for c in range(images):
+                exists, image, signs = mirror(dim, c, rel, cells, wall_kind, one)
+                if exists:
+                    index = node_slot(dim, image + PAD, env, slot_of, blocks_per_axis)
+                    if index >= 0:
+                        value = total_bar
+                        for i in ti.static(range(dim)):
+                            value[i] *= signs[i]
+                        raw_bar[index] = value
+
+    @ti.func
+    def fill(q, t, rec, source: ti.template(), timed: ti.template(), blocks, slot_of, blocks_per_axis, tile):
+        node = unflatten(dim, t, 3) + ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
+        index = node_slot(dim, node, blocks[q, dim], slot_of, blocks_per_axis)
+        value = VM(0)
+        if index >= 0:
+            if ti.static(timed):
+                velocity = source[rec, index]
+                for i in ti.static(range(dim)):
+                    value[i] = velocity[i]
+            else:
+                value = source[index]
+        tile[q, t] = value
+
+    @ti.func
+    def push_adjoint(p, q, src, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind,
+                     x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, tile):  # fmt: skip
+        """The adjoint of `push`: from the momentum and mass of the nodes to the particle and its material."""
+        place = (x[src, p] - lower) / dx + PAD
+        base = first_node(place)
+        fx = place - base
+        corner = base - ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
+        w = weights(fx)
+        dw = slopes(fx)
+        L = C[src, p]
+        deformation = L * 0
+        deformation_bar = L * 0
+        if ti.static(keeps_shape):
+            deformation = F[src, p]
+            deformation_bar = F_bar[p]
+        internal = a[src, p]
+        parameters = par[p]
+        m = mass[p]
+        velocity = v[src, p]
+        stress = L * 0
+        for k in ti.static(range(len(laws))):
+            if kind[p] == k:
+                _F1, _a1, tau = laws[k].update(deformation, internal, L, parameters, dt)
+                stress = tau
+        unit = 4 * dt * volume[p] / (dx * dx)
+        affine = (m * L - unit * stress) * dx
+        start = m * velocity - affine @ fx
+        place_bar = V(0)
+        momentum_bar = V(0)
+        moment_bar = M(0)
+        m_bar = mass_bar[p]
+        for r in range(3 ** (dim - 1)):
+            offset = row_offset(dim, r)
+            wr = row_weight(dim, w, offset)
+            wg = row_slopes(dim, w, dw, offset)
+            index = in_tile(dim, corner + offset)
+            row = start + affine @ offset
+            row_sum = V(0)
+            last = V(0)
+            for k in ti.static(range(3)):
+                wt = wr * w[dim - 1, k]
+                value = tile[q, index + k]
+                along = value[dim] * m
+                m_bar += wt * value[dim]
+                for i in ti.static(range(dim)):
+                    along += value[i] * (row[i] + affine[i, dim - 1] * k)
+                    row_sum[i] += wt * value[i]
+                    last[i] += wt * value[i] * k
+                for j in ti.static(range(dim)):
+                    slope = wg[j] * (dw[dim - 1, k] if ti.static(j == dim - 1) else w[dim - 1, k])
+                    place_bar[j] += along * slope
+            momentum_bar += row_sum
+            for i in ti.static(range(dim)):
+                for j in ti.static(range(dim - 1)):
+                    moment_bar[i, j] += row_sum[i] * offset[j]
+                moment_bar[i, dim - 1] += last[i]
+        moment_bar = (moment_bar - momentum_bar.outer_product(fx)) * dx
+        x_bar[p] += place_bar / dx - affine.transpose() @ momentum_bar / dx
+        v_bar[p] = m * momentum_bar
+        mass_bar[p] = m_bar + momentum_bar.dot(velocity) + inner(moment_bar, L)
+        L_bar = m * moment_bar
+        for k in ti.static(range(len(laws))):
+            if kind[p] == k:
+                F0_bar, a0_bar, L0_bar, par0_bar = laws[k].adjoint(
+                    deformation, internal, L, parameters, dt, -unit * moment_bar, deformation_bar, a_bar[p]
+                )
+                L_bar += L0_bar
+                if ti.static(keeps_shape):
+                    F_bar[p] = F0_bar
+                a_bar[p] = a0_bar
+                par_bar[p] = par_bar[p] + par0_bar
+        C_bar[p] = L_bar
+
+    @ti.kernel
+    def substep_adjoint(
+        src: ti.i32, rec: ti.i32, sub: ti.i32, dt: real, dx: real, lower: V, cells: IV, blocks_per_axis: IV, tools: ti.i32,
+        x: A(dtype=V, ndim=2), v: A(dtype=V, ndim=2), C: A(dtype=M, ndim=2), F: A(dtype=M, ndim=2), a: A(dtype=real, ndim=2),
+        mass: A(dtype=real, ndim=1), volume: A(dtype=real, ndim=1), par: A(dtype=VP, ndim=1), kind: A(dtype=ti.i32, ndim=1),
+        x_bar: A(dtype=V, ndim=1), v_bar: A(dtype=V, ndim=1), C_bar: A(dtype=M, ndim=1), F_bar: A(dtype=M, ndim=1), a_bar: A(dtype=real, ndim=1),
+        mass_bar: A(dtype=real, ndim=1), par_bar: A(dtype=VP, ndim=1), shared_bar: A(dtype=real, ndim=3),
+        blocks: A(dtype=ti.i32, ndim=2), block_of: A(dtype=ti.i32, ndim=1), slots: A(dtype=ti.i32, ndim=2),
+        owner: A(dtype=ti.i32, ndim=2), slot_of: A(dtype=ti.i32, ndim=2),
+        tile: A(dtype=VM, ndim=2), tile_bar: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=V, ndim=2), raw_bar: A(dtype=VM, ndim=1),
+        gravity: A(dtype=V, ndim=1), wall_kind: A(dtype=ti.i32, ndim=1), wall_friction: A(dtype=W, ndim=1),
+        centre: A(dtype=V, ndim=3), rotation: A(dtype=M, ndim=3), linear: A(dtype=V, ndim=2), angular: A(dtype=VA, ndim=2),
+        coefficient: A(dtype=V2, ndim=2), shape: A(dtype=ti.i32, ndim=2), frame: A(dtype=real, ndim=2), table: A(dtype=VM, ndim=1),
+    ):  # fmt: skip
+        """Takes the adjoint of the particles from the end of a substep to its start, at time index `src`; `rec` is where its grid was kept."""
+        if ti.static(atomic):
+            for q, t in ti.ndrange(blocks.shape[0], TILE**dim):
+                fill(q, t, rec, grid_velocity, True, blocks, slot_of, blocks_per_axis, tile)
+                tile_bar[q, t] = VM(0)
+            for p in range(kind.shape[0]):
+                pull_adjoint(p, block_of[p], src, dt, dx, lower, x, x_bar, v_bar, C_bar, blocks, tile, tile_bar)
+        else:
+            ti.loop_config(block_dim=1)
+            for q in range(blocks.shape[0]):
+                for t in range(TILE**dim):
+                    fill(q, t, rec, grid_velocity, True, blocks, slot_of, blocks_per_axis, tile)
+                    tile_bar[q, t] = VM(0)
+                for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
+                    pull_adjoint(p, q, src, dt, dx, lower, x, x_bar, v_bar, C_bar, blocks, tile, tile_bar)
+        ti.loop_config(block_dim=BLOCK**dim)
+        for n in range(slots.shape[0] * BLOCK**dim):
+            node_adjoint(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, owner, slot_of, blocks_per_axis, tile_bar, raw, raw_bar,
+                         wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar)  # fmt: skip
+        if ti.static(atomic):
+            for q, t in ti.ndrange(blocks.shape[0], TILE**dim):
+                fill(q, t, rec, raw_bar, False, blocks, slot_of, blocks_per_axis, tile)
+            for p in range(kind.shape[0]):
+                push_adjoint(p, block_of[p], src, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind,
+                             x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, tile)  # fmt: skip
+        else:
+            ti.loop_config(block_dim=1)
+            for q in range(blocks.shape[0]):
+                for t in range(TILE**dim):
+                    fill(q, t, rec, raw_bar, False, blocks, slot_of, blocks_per_axis, tile)
+                for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
+                    push_adjoint(p, q, src, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind,
+                                 x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, tile)  # fmt: skip
+
+    return substep_adjoint

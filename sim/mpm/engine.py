@@ -1,0 +1,329 @@
+"""Runs substeps and their adjoint: sorts particles into blocks, keeps what the backward pass needs, and calls the kernels."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..core import Outcome
+from ..runtime import taichi
+from .backward import backward_kernels, shared_width, tool_width
+from .forward import forward_kernels
+from .stencil import BLOCK, PAD, TILE
+
+CHUNK = 32
+"""The backward pass records at most this many substeps at a time, so that its memory does not grow with the length of a step."""
+
+
+class Particles(NamedTuple):
+    """What a substep advances, `[B, N, ...]` in the order of the model, or `[P, ...]` sorted."""
+
+    x: Tensor
+    v: Tensor
+    C: Tensor
+    F: Tensor
+    a: Tensor
+
+
+class Matter(NamedTuple):
+    """What particles are made of: `[B, N, ...]`, or `[P, ...]` sorted."""
+
+    mass: Tensor
+    par: Tensor
+
+
+class Shared(NamedTuple):
+    """What all particles of an environment feel."""
+
+    centre: Tensor
+    """Of each tool at each substep [B, n, E, D]."""
+    rotation: Tensor
+    """[B, n, E, D, D]."""
+    linear: Tensor
+    """[B, E, D]."""
+    angular: Tensor
+    """[B, E, 1 or 3]."""
+    coefficient: Tensor
+    """Friction and softness of each tool [B, E, 2]."""
+    wall_friction: Tensor
+    """[B, 2 D]."""
+    gravity: Tensor
+    """[B, D]."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Scene:
+    """The constants of a model in the form that the kernels read."""
+
+    dimension: int
+    dt: float
+    dx: float
+    lower: tuple[float, ...]
+    cells: tuple[int, ...]
+    substeps: int
+    laws: tuple[Any, ...]
+    kind: Tensor
+    """The law of each particle, int32 [N]."""
+    volume: Tensor
+    """At rest [N]."""
+    width: int
+    keeps_shape: bool
+    wall_kind: Tensor
+    """int32 [2 D]."""
+    tools: int
+    shape: Tensor
+    """Samples along each axis of a tool's voxel grid, and where its samples start, int32 [E, D + 1]."""
+    frame: Tensor
+    """Lower corner and spacing of a tool's voxel grid [E, 2 D]."""
+    table: Tensor
+    """Samples of all tools, distance and gradient [S, D + 1]."""
+    atomic: bool
+
+    @property
+    def blocks_per_axis(self) -> tuple[int, ...]:
+        """Blocks along each axis of the padded grid."""
+        return tuple((n + PAD - 1) // BLOCK + 2 for n in self.cells)
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """Particles sorted by block, and the blocks of nodes that they reach."""
+
+    order: Tensor
+    block_of: Tensor
+    blocks: Tensor
+    """Origin of the tile, environment, first and last particle + 1, int32 [Q, D + 3]."""
+    slots: Tensor
+    """Place of an active block of nodes and its environment, int32 [S, D + 1]."""
+    owner: Tensor
+    """The particle block at each place, or -1, int32 [B, places]."""
+    slot_of: Tensor
+    """The node block at each place, or -1, int32 [B, places]."""
+
+
+class Segment:
+    """A run of substeps with one order of particles, and its memory: `depth` states and `depth - 1` grids, or two states in turn."""
+
+    def __init__(self, scene: Scene, layout: Layout, start: Particles, matter: Matter, depth: int) -> None:
+        d = scene.dimension
+        self.scene, self.layout, self.depth = scene, layout, depth
+        flat = [field.reshape(-1, *field.shape[2:]) for field in (*start, *matter)]
+        count = flat[0].shape[0]
+        self.fields = Particles(*(field.new_empty(depth, *field.shape) for field in flat[:5]))
+        for field, value in zip(self.fields, flat, strict=False):
+            if value.numel():
+                torch.index_select(value, 0, layout.order, out=field[0])
+        self.matter = Matter(*(field[layout.order] for field in flat[5:]))
+        if not scene.keeps_shape:
+            self.fields = self.fields._replace(F=start.x.new_zeros(1, 1, d, d))
+        particle = layout.order % scene.kind.shape[0]
+        self.kind, self.volume = scene.kind[particle], scene.volume[particle]
+        self.tile = start.x.new_empty(layout.blocks.shape[0], TILE**d, d + 1)
+        nodes = layout.slots.shape[0] * BLOCK**d
+        grids = max(1, depth - 1) if depth > 2 else 1
+        self.raw = start.x.new_zeros(grids, nodes, d + 1)
+        self.grid_velocity = start.x.new_zeros(grids, nodes, d)
+        self.particles = count
+        self.steps = 0
+        self.first = 0
+        """The substep of the control step at which it begins."""
+
+    def unsorted(self, field: Tensor, like: Tensor) -> Tensor:
+        """A sorted `[P, ...]` back in the order of the model, shaped as `like`."""
+        out = torch.empty_like(like)
+        if like.numel():
+            out.view(-1, *like.shape[2:])[self.layout.order] = field
+        return out
+
+
+class Engine:
+    """The substeps of one control step of a scene, forward and in reverse, for any batch."""
+
+    def __init__(self, scene: Scene) -> None:
+        ti = taichi()
+        self.scene = scene
+        real = ti.f64 if scene.volume.dtype == torch.float64 else ti.f32
+        key = (scene.dimension, real, scene.laws, scene.width, scene.keeps_shape, scene.atomic)
+        self.substep = forward_kernels(*key)
+        self._key = key
+
+    # ---- sorting
+
+    def keys(self, x: Tensor) -> Tensor:
+        """The block and cell of every particle as one number [B, N], by which it is sorted; the block is `key // 64`."""
+        scene = self.scene
+        lower = x.new_tensor(scene.lower)
+        node = torch.floor((x - lower) / scene.dx + (PAD - 0.5)).to(torch.int64)
+        block, cell = node >> 2, node & 3
+        place = block[..., 0]
+        within = cell[..., 0]
+        for axis in range(1, scene.dimension):
+            place = place * scene.blocks_per_axis[axis] + block[..., axis]
+            within = within * BLOCK + cell[..., axis]
+        return place * 64 + within
+
+    def layout(self, keys: Tensor) -> Layout:
+        """The order of particles by environment, block and cell, and the blocks that they make and reach."""
+        scene, device = self.scene, keys.device
+        batch, places = keys.shape[0], 1
+        for count in scene.blocks_per_axis:
+            places *= count
+        env = torch.arange(batch, device=device)[:, None]
+        whole = (keys + env * (places * 64)).flatten()
+        order = torch.argsort(whole, stable=True)
+        unique, counts = torch.unique_consecutive(whole[order] >> 6, return_counts=True)
+        ends = counts.cumsum(0)
+        block_env, place = unique // places, unique % places
+        coordinates = self._coordinates(place)
+        blocks = torch.cat([coordinates * BLOCK - 1, torch.stack([block_env, ends - counts, ends], 1)], 1)
+        steps = torch.cartesian_prod(*[torch.arange(-1, 2, device=device)] * scene.dimension)
+        shifts = self._place(steps)
+        reached = torch.unique((unique[:, None] + shifts[None]).flatten())
+        slots = torch.cat([self._coordinates(reached % places), (reached // places)[:, None]], 1)
+        owner = torch.full((batch * places,), -1, dtype=torch.int32, device=device)
+        owner[unique] = torch.arange(len(unique), dtype=torch.int32, device=device)
+        slot_of = torch.full_like(owner, -1)
+        slot_of[reached] = torch.arange(len(reached), dtype=torch.int32, device=device)
+        block_of = torch.repeat_interleave(torch.arange(len(unique), device=device), counts).to(torch.int32)
+        return Layout(order, block_of, blocks.to(torch.int32), slots.to(torch.int32), owner.view(batch, -1), slot_of.view(batch, -1))
+
+    def _place(self, coordinates: Tensor) -> Tensor:
+        place = coordinates[:, 0]
+        for axis in range(1, self.scene.dimension):
+            place = place * self.scene.blocks_per_axis[axis] + coordinates[:, axis]
+        return place
+
+    def _coordinates(self, place: Tensor) -> Tensor:
+        parts = []
+        for count in reversed(self.scene.blocks_per_axis):
+            parts.append(place % count)
+            place = place // count
+        return torch.stack(parts[::-1], 1)
+
+    # ---- running
+
+    def _geometry(self) -> tuple[Any, ...]:
+        ti, scene = taichi(), self.scene
+        return (ti.Vector(list(scene.lower)), ti.Vector(list(scene.cells)), ti.Vector(list(scene.blocks_per_axis)), scene.tools)
+
+    def _surroundings(self, shared: Shared) -> tuple[Tensor, ...]:
+        """What the kernels read of tools and walls, with the substep as the first axis of the motion of tools."""
+        centre, rotation = shared.centre.transpose(0, 1).contiguous(), shared.rotation.transpose(0, 1).contiguous()
+        scene = self.scene
+        rest = [tensor.contiguous() for tensor in (shared.linear, shared.angular, shared.coefficient)]
+        return (shared.gravity.contiguous(), scene.wall_kind, shared.wall_friction.contiguous(), centre, rotation, *rest,
+                scene.shape, scene.frame, scene.table)  # fmt: skip
+
+    def segments(self, start: Particles, matter: Matter, shared: Shared, keys: Tensor, first: int, last: int, flags: Tensor,
+                 record: bool) -> Iterator[tuple[Segment, Particles]]:  # fmt: skip
+        """Runs substeps `first` to `last`; yields each segment once it has run, and the particles after it.
+
+        `keys` is brought up to date in the environments whose particles drifted too far from their blocks, and only there, so that
+        an environment has the same bits alone and in a batch.
+        """
+        scene = self.scene
+        geometry, surroundings = self._geometry(), self._surroundings(shared)
+        now, step = start, first
+        while step < last:
+            layout = self.layout(keys)
+            segment = Segment(scene, layout, now, matter, last - step + 1 if record else 2)
+            segment.first = step
+            flags[1].zero_()
+            while step < last and not bool(flags[1].any()):
+                t = segment.steps
+                src, dst, rec = (t, t + 1, t) if record else (t % 2, (t + 1) % 2, 0)
+                self.substep(
+                    src, dst, rec, step, scene.dt, scene.dx, *geometry, *segment.fields, segment.matter.mass, segment.volume,
+                    segment.matter.par, segment.kind, layout.blocks, layout.block_of, layout.slots, layout.owner, layout.slot_of, flags,
+                    segment.tile, segment.raw, segment.grid_velocity, *surroundings,
+                )  # fmt: skip
+                segment.steps += 1
+                step += 1
+            end = segment.steps if record else segment.steps % 2
+            now = Particles(*(segment.unsorted(f[end], like) if like.numel() else like for f, like in zip(segment.fields, now, strict=True)))
+            moved = flags[1] > 0
+            if bool(moved.any()):
+                keys[moved] = self.keys(now.x[moved])
+            yield segment, now
+
+    def forward(self, start: Particles, matter: Matter, shared: Shared) -> tuple[Particles, Tensor]:
+        """The particles after all substeps, and the outcome of each environment, int32 [B]."""
+        keys = self.keys(start.x)
+        flags = torch.zeros(2, start.x.shape[0], dtype=torch.int32, device=start.x.device)
+        now = start
+        for chunk in range(0, self.scene.substeps, CHUNK):
+            for _segment, now in self.segments(now, matter, shared, keys, chunk, min(chunk + CHUNK, self.scene.substeps), flags, False):
+                pass
+        status = flags[0].clone()
+        finite = torch.ones_like(status, dtype=torch.bool)
+        for field in now:
+            if field.numel():
+                finite &= torch.isfinite(field).flatten(1).all(1)
+        status[~finite] = int(Outcome.NOT_FINITE)
+        return now, status
+
+    def backward(self, start: Particles, matter: Matter, shared: Shared, bar: Particles) -> tuple[Particles, Matter, Shared]:
+        """The adjoint of `forward` for environments whose outcome was OK: of the particles, what they are made of, and what they share."""
+        keys = self.keys(start.x)
+        flags = torch.zeros(2, start.x.shape[0], dtype=torch.int32, device=start.x.device)
+        substeps = self.scene.substeps
+        chunks: list[tuple[Particles, Tensor]] = []
+        now = start
+        for chunk in range(0, substeps, CHUNK):
+            chunks.append((now, keys.clone()))
+            if chunk + CHUNK < substeps:
+                for _segment, now in self.segments(now, matter, shared, keys, chunk, chunk + CHUNK, flags, False):
+                    pass
+        matter_bar = Matter(*(torch.zeros_like(field) for field in matter))
+        shared_bar = Shared(*(torch.zeros_like(field) for field in shared))
+        for index in reversed(range(len(chunks))):
+            now, keys = chunks[index]
+            first = index * CHUNK
+            run = self.segments(now, matter, shared, keys, first, min(first + CHUNK, substeps), flags, True)
+            for segment in reversed([segment for segment, _now in run]):
+                bar = self._reverse(segment, matter_bar, shared, shared_bar, bar)
+        return bar, matter_bar, shared_bar
+
+    def _reverse(self, segment: Segment, matter_bar: Matter, shared: Shared, shared_bar: Shared, bar: Particles) -> Particles:
+        """The adjoint of a recorded segment: takes `bar` from its end to its start, and adds to `matter_bar` and `shared_bar`."""
+        scene, layout = self.scene, segment.layout
+        d = scene.dimension
+        substep_adjoint = backward_kernels(*self._key)
+        bars = [field.reshape(-1, *field.shape[2:])[layout.order] if field.numel() else field.new_zeros(1, d, d) for field in bar]
+        mass_bar, par_bar = (torch.zeros_like(field) for field in segment.matter)
+        width = shared_width(d, scene.tools)
+        sums = mass_bar.new_zeros(segment.steps, layout.slots.shape[0], width)
+        tile_bar, raw_bar = torch.empty_like(segment.tile), torch.zeros_like(segment.raw[0])
+        geometry, surroundings = self._geometry(), self._surroundings(shared)
+        for t in reversed(range(segment.steps)):
+            substep_adjoint(
+                t, t, segment.first + t, scene.dt, scene.dx, *geometry, *segment.fields, segment.matter.mass, segment.volume,
+                segment.matter.par, segment.kind, *bars, mass_bar, par_bar, sums, layout.blocks, layout.block_of, layout.slots,
+                layout.owner, layout.slot_of, segment.tile, tile_bar, segment.raw, segment.grid_velocity, raw_bar, *surroundings,
+            )  # fmt: skip
+        for total, part in zip(matter_bar, (mass_bar, par_bar), strict=True):
+            total += segment.unsorted(part, total)
+        self._add_shared(segment, sums, shared_bar)
+        return Particles(*(segment.unsorted(b, like) if like.numel() else like for b, like in zip(bars, bar, strict=True)))
+
+    def _add_shared(self, segment: Segment, sums: Tensor, shared_bar: Shared) -> None:
+        """Sums the blocks' shares of the shared parameters over each environment, in a fixed order."""
+        d, tools = self.scene.dimension, self.scene.tools
+        batch = shared_bar.gravity.shape[0]
+        total = sums.new_zeros(batch, segment.steps, sums.shape[2])
+        total.index_add_(0, segment.layout.slots[:, d].long(), sums.transpose(0, 1))
+        shared_bar.gravity.add_(total[..., :d].sum(1))
+        shared_bar.wall_friction.add_(total[..., d : 3 * d].sum(1))
+        if tools:
+            span = slice(segment.first, segment.first + segment.steps)
+            parts = total[..., 3 * d :].view(batch, segment.steps, tools, tool_width(d))
+            centre, rotation, linear, angular, coefficient = parts.split([d, d * d, d, shared_bar.angular.shape[-1], 2], -1)
+            shared_bar.centre[:, span] += centre
+            shared_bar.rotation[:, span] += rotation.unflatten(-1, (d, d))
+            shared_bar.linear.add_(linear.sum(1))
+            shared_bar.angular.add_(angular.sum(1))
+            shared_bar.coefficient.add_(coefficient.sum(1))

@@ -1,0 +1,208 @@
+"""The material point method as a solver: moving least squares MPM with APIC transfers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ..core import Capabilities, Outcome, Solver, keep_failed, same_shape
+from ..materials import Parameter
+from ..runtime import start
+from .engine import Engine, Scene
+from .model import EffectorControl, MpmModel, MpmState
+from .rotation import rotation_matrix, turned
+from .step import MpmStep
+
+
+class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
+    """Explicit MPM on a background grid of which only the blocks near particles exist.
+
+    Hu et al. 2018 for the discretisation, Jiang et al. 2015 for APIC, quadratic B-splines throughout. Slip and sticky walls mirror the grid,
+    so that fields are exact up to them; separating and Coulomb walls act on the nodes at and beyond them.
+
+    Args:
+        model: scene description; its dtype and device are those of every tensor.
+
+    Raises:
+        DeviceError: if the model's device cannot be had.
+    """
+
+    capabilities = Capabilities(
+        dimensions=(2, 3),
+        materials=("liquid", "fixed_corotated", "neo_hookean", "elastoplastic"),
+        contact=("slip", "separate", "sticky", "coulomb", "effector"),
+        differentiable=(
+            "position", "velocity", "apic_affine", "deformation_gradient", "internal", "effector_position", "effector_rotation",
+            "linear_velocity", "angular_velocity", "density", "bulk_modulus", "viscosity", "youngs_modulus", "poisson_ratio",
+            "yield_stress", "hardening", "friction", "softness", "wall_friction", "gravity",
+        ),
+        backends=("cpu", "vulkan", "cuda"),
+    )  # fmt: skip
+
+    def __init__(self, model: MpmModel) -> None:
+        super().__init__(model)
+        backend = start(model.device)
+        self._like = torch.zeros((), dtype=model.dtype, device=model.device)
+        materials = [body.material for body in model.bodies]
+        laws = list(dict.fromkeys(material.law for material in materials))
+        counts = torch.tensor([len(body.points) for body in model.bodies])
+        self._body = torch.repeat_interleave(torch.arange(len(materials)), counts).to(model.device)
+        kinds = torch.tensor([laws.index(material.law) for material in materials], dtype=torch.int32, device=model.device)
+        volume = torch.tensor([body.volume for body in model.bodies], dtype=model.dtype, device=model.device)[self._body]
+        shape, frame, table = self._tools()
+        self._scene = Scene(
+            dimension=model.dimension,
+            dt=model.dt / model.steps,
+            dx=model.cell,
+            lower=tuple(float(value) for value in model.lower),
+            cells=model.cells,
+            substeps=model.steps,
+            laws=tuple(laws),
+            kind=kinds[self._body].contiguous(),
+            volume=volume.contiguous(),
+            width=max(2, *(len(material.law_parameters()) for material in materials)),
+            keeps_shape=any(material.keeps_shape for material in materials),
+            wall_kind=torch.tensor(model.wall_kinds(), dtype=torch.int32, device=model.device),
+            tools=len(model.effectors),
+            shape=shape,
+            frame=frame,
+            table=table,
+            atomic=backend != "cpu",
+        )
+        self._engine = Engine(self._scene)
+
+    def _tools(self) -> tuple[Tensor, Tensor, Tensor]:
+        """The voxels of all tools in one table, and where each begins."""
+        model, d = self.model, self.model.dimension
+        shapes, frames, tables, start = [], [], [], 0
+        for tool in model.effectors:
+            voxels = model.voxels(tool)
+            samples = torch.cat([voxels.values[..., None], voxels.gradients], -1).reshape(-1, d + 1)
+            shapes.append([*voxels.values.shape, start])
+            frames.append([*voxels.lower.tolist(), *voxels.spacing.tolist()])
+            tables.append(samples)
+            start += len(samples)
+        if not shapes:  # a kernel takes no empty array
+            shapes, frames, tables = [[0] * (d + 1)], [[1.0] * (2 * d)], [torch.zeros(1, d + 1)]
+        to = {"dtype": model.dtype, "device": model.device}
+        return (torch.tensor(shapes, dtype=torch.int32, device=model.device), torch.tensor(frames, **to), torch.cat(tables).to(**to).contiguous())
+
+    # ---- states and controls
+
+    def initial_state(self, batch: int = 1) -> MpmState:
+        """The model's bodies and tools as they start, in `batch` environments."""
+        model, d = self.model, self.model.dimension
+        to = {"dtype": model.dtype, "device": model.device}
+        x = torch.cat([body.points for body in model.bodies]).to(**to)
+        v = torch.cat([self._start_velocity(number) for number in range(len(model.bodies))])
+        n = len(x) if self._scene.keeps_shape else 0
+        inner = torch.cat([torch.full((len(body.points),), body.material.initial_internal, **to) for body in model.bodies])
+        centre = torch.tensor([list(tool.position) for tool in model.effectors], **to).reshape(-1, d)
+        turn = torch.tensor([model.start_rotation(tool) for tool in model.effectors], **to).reshape(-1, 2 if d == 2 else 4)
+        fields = (x, v, torch.zeros(len(x), d, d, **to), torch.eye(d, **to).expand(n, d, d), inner, centre, turn)
+        status = torch.zeros(batch, dtype=torch.int32, device=model.device)
+        return MpmState(status, *(field.expand(batch, *field.shape).clone() for field in fields))
+
+    def _start_velocity(self, number: int) -> Tensor:
+        body = self.model.bodies[number]
+        velocity = torch.zeros(self.model.dimension) if body.velocity is None else torch.as_tensor(body.velocity)
+        return velocity.to(self._like).expand(len(body.points), self.model.dimension)
+
+    def rest_control(self, batch: int = 1) -> EffectorControl:
+        """Tools at rest."""
+        count, d = len(self.model.effectors), self.model.dimension
+        return EffectorControl(self._like.new_zeros(batch, count, d), self._like.new_zeros(batch, count, 1 if d == 2 else 3))
+
+    # ---- the step
+
+    def step(self, state: MpmState, control: EffectorControl) -> MpmState:
+        """Advances by `model.dt` [s]; differentiable in state, control and every parameter of the model.
+
+        Raises:
+            ShapeError: if a tensor has the wrong shape, dtype or device.
+        """
+        self._check(state, control)
+        running = state.ok
+        if not bool(running.any()):
+            return state
+        if not bool(running.all()):
+            index = running.nonzero()[:, 0]
+            stepped = self._advance(state[index], control[index], index)
+            new = type(state)(*(old.index_copy(0, index, part) for old, part in zip(state.tensors(), stepped.tensors(), strict=True)))
+            return keep_failed(state, new)
+        return keep_failed(state, self._advance(state, control, None))
+
+    def _advance(self, state: MpmState, control: EffectorControl, index: Tensor | None) -> MpmState:
+        """One step of environments that all still run; `index` says which of a larger batch they are."""
+        finite = torch.stack([torch.isfinite(t).flatten(1).all(1) for t in (*state.tensors(), *control.tensors()) if t.numel()]).all(0)
+        if not bool(finite.all()):
+            return self._advance_finite(state, control, index, finite)
+        centre, rotation, end = self._motion(state, control)
+        mass, par = self._matter(state.batch, index)
+        *particles, status = MpmStep.apply(
+            self._engine, state.position, state.velocity, state.apic_affine, state.deformation_gradient, state.internal, mass, par,
+            centre, rotation, control.linear_velocity, control.angular_velocity, *self._surroundings(state.batch, index),
+        )  # fmt: skip
+        return MpmState(status, *particles, *end)
+
+    def _advance_finite(self, state: MpmState, control: EffectorControl, index: Tensor | None, finite: Tensor) -> MpmState:
+        """Steps the environments whose numbers are finite, and marks the others."""
+        marked = state.replace(status=torch.full_like(state.status, int(Outcome.NOT_FINITE)))
+        good = finite.nonzero()[:, 0]
+        if not len(good):
+            return marked
+        stepped = self._advance(state[good], control[good], good if index is None else index[good])
+        return MpmState(*(old.index_copy(0, good, part) for old, part in zip(marked.tensors(), stepped.tensors(), strict=True)))
+
+    def _motion(self, state: MpmState, control: EffectorControl) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+        """Centres and rotation matrices of the tools at the start of each substep, and their pose at the end."""
+        n, dt = self._scene.substeps, self._scene.dt
+        time = torch.arange(n + 1, dtype=self._like.dtype, device=self._like.device).view(1, -1, 1, 1) * dt
+        centre = state.effector_position[:, None] + time * control.linear_velocity[:, None]
+        turns = turned(state.effector_rotation[:, None], control.angular_velocity[:, None], time)
+        turns = turns / torch.linalg.vector_norm(turns, dim=-1, keepdim=True)
+        return centre[:, :-1], rotation_matrix(turns[:, :-1]), (centre[:, -1], turns[:, -1])
+
+    def _per_environment(self, value: Parameter, batch: int, index: Tensor | None) -> Tensor:
+        """A parameter as one number an environment [B]."""
+        tensor = torch.as_tensor(value).to(self._like)
+        if tensor.ndim == 0:
+            return tensor.expand(batch)
+        chosen = tensor if index is None else tensor[index]
+        return same_shape("A parameter with one value for each environment", chosen, (batch,), self._like)
+
+    def _matter(self, batch: int, index: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mass [B, N] and law parameters [B, N, width] of all particles."""
+        density, rows = [], []
+        for body in self.model.bodies:
+            density.append(self._per_environment(body.material.density, batch, index))
+            values = [self._per_environment(value, batch, index) for value in body.material.law_parameters()]
+            values += [self._like.expand(batch)] * (self._scene.width - len(values))
+            rows.append(torch.stack(values, -1))
+        mass = torch.stack(density, 1)[:, self._body] * self._scene.volume
+        return mass, torch.stack(rows, 1)[:, self._body]
+
+    def _surroundings(self, batch: int, index: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """Friction and softness of the tools [B, E, 2], friction of the walls [B, 2 D], gravity [B, D]."""
+        model, d = self.model, self.model.dimension
+        pairs = [
+            torch.stack([self._per_environment(tool.friction, batch, index), self._per_environment(tool.softness, batch, index)], -1)
+            for tool in model.effectors
+        ]
+        coefficient = torch.stack(pairs, 1) if pairs else self._like.new_zeros(batch, 0, 2)
+        walls = torch.as_tensor(model.wall_friction).to(self._like)
+        gravity = [0.0] * (d - 1) + [-9.81] if model.gravity is None else model.gravity
+        pull = torch.as_tensor(gravity).to(self._like)
+        if pull.ndim == 2 and index is not None:
+            pull = pull[index]
+        return coefficient, walls.expand(batch, 2 * d), same_shape("gravity", pull.expand(batch, d), (batch, d), self._like)
+
+    def _check(self, state: MpmState, control: EffectorControl) -> None:
+        b, n, d, e = state.batch, self.model.particles, self.model.dimension, len(self.model.effectors)
+        kept = n if self._scene.keeps_shape else 0
+        turn = 2 if d == 2 else 4
+        shapes = ((b, n, d), (b, n, d), (b, n, d, d), (b, kept, d, d), (b, n), (b, e, d), (b, e, turn))
+        for name, tensor, shape in zip(state.names()[1:], state.tensors()[1:], shapes, strict=True):
+            same_shape(f"state.{name}", tensor, shape, self._like)
+        same_shape("control.linear_velocity", control.linear_velocity, (b, e, d), self._like)
+        same_shape("control.angular_velocity", control.angular_velocity, (b, e, 1 if d == 2 else 3), self._like)

@@ -1,0 +1,188 @@
+"""Where a particle's quadratic B-spline meets the grid, and how blocks of particles and of nodes meet each other.
+
+Particles are sorted by blocks of 4^D cells. The particles of a block add to a tile of 8^D nodes that belongs to their block alone, so that the
+scatter needs no atomics and gives the same bits every time; a node then gathers from the 2^D tiles that cover it. A tile leaves one cell of
+room on each side: a particle may drift by a cell before the next sort. Node coordinates are padded by `PAD`, so that no index is negative.
+
+Node `i` lies at `lower + (i - PAD) dx`; walls stand on the nodes `PAD` and `PAD + cells`.
+"""
+
+from ..runtime import taichi
+
+ti = taichi()
+
+PAD = 8
+BLOCK = 4
+TILE = 8
+REACH = TILE - 3
+"""The largest offset of a particle's first node within its tile."""
+
+SLIP, SEPARATE, STICKY, COULOMB = 0, 1, 2, 3
+
+
+@ti.func
+def weights(fx):
+    """Quadratic B-spline weights; column a of row d belongs to node a along axis d. `fx` is the distance to the first node, in cells."""
+    w0 = 0.5 * (1.5 - fx) ** 2
+    w1 = 0.75 - (fx - 1) ** 2
+    w2 = 0.5 * (fx - 0.5) ** 2
+    return ti.Matrix.cols([w0, w1, w2])
+
+
+@ti.func
+def slopes(fx):
+    """Derivatives of `weights` with respect to the particle's place, per cell."""
+    return ti.Matrix.cols([fx - 1.5, 2 - 2 * fx, fx - 0.5])
+
+
+@ti.func
+def first_node(place):
+    """The first node of the stencil of a particle at `place` (in padded node coordinates)."""
+    return ti.floor(place - 0.5, ti.i32)
+
+
+@ti.func
+def row_offset(dim: ti.template(), r):
+    """The place in a stencil of its r-th row: a row runs along the last axis."""
+    offset = ti.Vector.zero(ti.i32, dim)
+    if ti.static(dim == 3):
+        offset[0] = r // 3
+        offset[1] = r % 3
+    else:
+        offset[0] = r
+    return offset
+
+
+@ti.func
+def row_weight(dim: ti.template(), w, offset):
+    """The weight of a stencil row: the product over all axes but the last."""
+    weight = w[0, offset[0]]
+    if ti.static(dim == 3):
+        weight *= w[1, offset[1]]
+    return weight
+
+
+@ti.func
+def row_slopes(dim: ti.template(), w, dw, offset):
+    """The derivative of a row's weight along each axis but the last, and the weight itself in the last place."""
+    g = dw[:, 0] * 0
+    if ti.static(dim == 3):
+        g[0] = dw[0, offset[0]] * w[1, offset[1]]
+        g[1] = w[0, offset[0]] * dw[1, offset[1]]
+        g[2] = w[0, offset[0]] * w[1, offset[1]]
+    else:
+        g[0] = dw[0, offset[0]]
+        g[1] = w[0, offset[0]]
+    return g
+
+
+@ti.func
+def in_tile(dim: ti.template(), corner):
+    """The flat index in a tile of the node at `corner`."""
+    index = corner[0]
+    for a in ti.static(range(1, dim)):
+        index = index * TILE + corner[a]
+    return index
+
+
+@ti.func
+def in_block(dim: ti.template(), node):
+    """The flat index in its block of a node."""
+    index = node[0] & 3
+    for a in ti.static(range(1, dim)):
+        index = index * BLOCK + (node[a] & 3)
+    return index
+
+
+@ti.func
+def unflatten(dim: ti.template(), index, bits: ti.template()):
+    """The place of a flat index in a cube of 2^bits nodes a side."""
+    place = ti.Vector.zero(ti.i32, dim)
+    for a in ti.static(range(dim)):
+        place[a] = (index >> (bits * (dim - 1 - a))) & (2**bits - 1)
+    return place
+
+
+@ti.func
+def block_index(dim: ti.template(), block, blocks_per_axis):
+    """The flat index of a block in the map of all blocks."""
+    index = block[0]
+    for a in ti.static(range(1, dim)):
+        index = index * blocks_per_axis[a] + block[a]
+    return index
+
+
+@ti.func
+def from_tiles(dim: ti.template(), node, env, owner: ti.template(), blocks_per_axis, tile: ti.template()):
+    """The sum over the tiles that cover `node`, in a fixed order."""
+    total = tile[0, 0] * 0
+    block = node >> 2
+    inside = node & 3
+    for c in range(2**dim):
+        other = block
+        corner = inside
+        for a in ti.static(range(dim)):
+            if (c >> a) & 1 == 0:
+                corner[a] += 1
+            elif inside[a] == 3:
+                other[a] += 1
+                corner[a] = 0
+            else:
+                other[a] -= 1
+                corner[a] += 5
+        q = owner[env, block_index(dim, other, blocks_per_axis)]
+        if q >= 0:
+            total += tile[q, in_tile(dim, corner)]
+    return total
+
+
+@ti.func
+def node_slot(dim: ti.template(), node, env, slot_of: ti.template(), blocks_per_axis):
+    """Where the values of `node` are stored, or -1 if its block is not active."""
+    slot = slot_of[env, block_index(dim, node >> 2, blocks_per_axis)]
+    index = -1
+    if slot >= 0:
+        index = slot * BLOCK**dim + in_block(dim, node)
+    return index
+
+
+@ti.func
+def is_image(dim: ti.template(), rel, cells, wall_kind: ti.template()):
+    """Whether a node lies beyond a slip or sticky wall, where it mirrors one inside. `rel` counts nodes from the lower walls."""
+    image = 0
+    for a in ti.static(range(dim)):
+        low, high = wall_kind[2 * a], wall_kind[2 * a + 1]
+        if rel[a] < -1 or rel[a] > cells[a] + 1:
+            image = 1
+        if rel[a] < 0 and (low == SLIP or low == STICKY):
+            image = 1
+        if rel[a] > cells[a] and (high == SLIP or high == STICKY):
+            image = 1
+    return image
+
+
+@ti.func
+def mirror(dim: ti.template(), c, rel, cells, wall_kind: ti.template(), sign):
+    """The c-th image of the node `rel` behind the walls beside it (c is a bit mask of axes; 0 is the node itself).
+
+    A slip wall flips the normal component, a sticky wall all of them. Returns whether there is such an image, where, and the signs.
+    """
+    exists = 1
+    image = rel
+    signs = sign
+    for a in ti.static(range(dim)):
+        if (c >> a) & 1:
+            kind = -1
+            if rel[a] == 1:
+                kind = wall_kind[2 * a]
+                image[a] = -1
+            elif rel[a] == cells[a] - 1:
+                kind = wall_kind[2 * a + 1]
+                image[a] = cells[a] + 1
+            if kind == SLIP:
+                signs[a] = -signs[a]
+            elif kind == STICKY:
+                signs = -signs
+            else:
+                exists = 0
+    return exists, image, signs
