@@ -37,7 +37,7 @@ def symmetric_eigen(S):
         for i in ti.static(range(n - 1)):
             for j in ti.static(range(i + 1, n)):
                 a = A[i, j]
-                if a != 0:
+                if a * a > 1e-32 * diagonal:  # below that it changes nothing, and its square may underflow
                     gap = A[j, j] - A[i, i]
                     t = 2 * a / (ti.abs(gap) + ti.sqrt(gap * gap + 4 * a * a))
                     if gap < 0:

@@ -159,7 +159,7 @@ class Liquid(Material):
 @ti.func
 def _corotated_update(F, a, L, par, dt):
     G = F + dt * (L @ F)
-    R, _, _ = polar(G)
+    R, _V, _s = polar(G)
     J = G.determinant()
     tau = 2 * par[0] * ((G - R) @ G.transpose())
     for i in ti.static(range(F.n)):

@@ -11,6 +11,7 @@ import trimesh
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+
 from pliant.errors import ModelError, ShapeError
 from pliant.sim.render import Camera, Drawing, Surface, picture, render
 

@@ -7,6 +7,7 @@ import sys
 import imageio.v3 as iio
 import numpy as np
 import pytest
+
 from pliant.app.video import plot_loss, write_gif, write_mp4, write_png
 from pliant.errors import FileFormatError, ShapeError
 

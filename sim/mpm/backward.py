@@ -64,7 +64,10 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
     stride = tool_width(dim)
 
     @ti.func
-    def pull_adjoint(p, q, src, dt, dx, lower, x, x_bar, v_bar, C_bar, blocks, tile, tile_bar):
+    def pull_adjoint(
+        p, q, src, dt, dx, lower, x: ti.template(), x_bar: ti.template(), v_bar: ti.template(), C_bar: ti.template(),
+        blocks: ti.template(), tile: ti.template(), tile_bar: ti.template(),
+    ):
         """The adjoint of `pull`: x_bar becomes what the particle's old place has of it; the nodes' part goes to tile_bar."""
         place = (x[src, p] - lower) / dx + PAD
         base = first_node(place)
@@ -104,8 +107,13 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
         x_bar[p] += place_bar / dx
 
     @ti.func
-    def node_adjoint(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, owner, slot_of, blocks_per_axis, tile_bar, raw, raw_bar,
-                     wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar):  # fmt: skip
+    def node_adjoint(
+        n, rec, sub, dt, dx, lower, cells, gravity: ti.template(), tools, slots: ti.template(), owner: ti.template(),
+        slot_of: ti.template(), blocks_per_axis, tile_bar: ti.template(), raw: ti.template(), raw_bar: ti.template(),
+        wall_kind: ti.template(), wall_friction: ti.template(), centre: ti.template(), rotation: ti.template(), linear: ti.template(),
+        angular: ti.template(), coefficient: ti.template(), shape: ti.template(), frame: ti.template(), table: ti.template(),
+        shared_bar: ti.template(),
+    ):  # fmt: skip
         """The adjoint of `node`: from the velocities of a node and its images to their momentum and mass."""
         s = n // BLOCK**dim
         env = slots[s, dim]
@@ -144,13 +152,11 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                     touched = tool_velocity(dim, e, X, touched, centre[sub, env, e], rotation[sub, env, e], linear[env, e],
                                             angular[env, e], coefficient[env, e], shape, frame, table)  # fmt: skip
                 friction = wall_friction[env]
-                before = M(0)
-                for i in ti.static(range(dim)):
-                    for j in ti.static(range(dim)):
-                        before[i, j] = touched[j]
-                    touched = wall_velocity(dim, i, rel, cells, touched, wall_kind, friction)
                 for i_ in ti.static(range(dim)):
                     i = ti.static(dim - 1 - i_)
+                    u = touched
+                    for j in ti.static(range(i)):
+                        u = wall_velocity(dim, j, rel, cells, u, wall_kind, friction)
                     for side in ti.static(range(2)):
                         if (rel[i] <= 0) if ti.static(side == 0) else (rel[i] >= cells[i]):
                             kind_of_wall = wall_kind[2 * i + side]
@@ -164,7 +170,6 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                                 mu = friction[2 * i + side]
                                 if kind_of_wall == SEPARATE:
                                     mu = mu * 0
-                                u = ti.Vector([before[i, j] for j in ti.static(range(dim))])
                                 u_bar, _normal_bar, mu_bar = coulomb_adjoint(u, normal, mu, bar)
                                 bar = u_bar
                                 if kind_of_wall != SEPARATE:
@@ -205,7 +210,10 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                         raw_bar[index] = value
 
     @ti.func
-    def fill(q, t, rec, source: ti.template(), timed: ti.template(), blocks, slot_of, blocks_per_axis, tile):
+    def fill(
+        q, t, rec, source: ti.template(), timed: ti.template(), blocks: ti.template(), slot_of: ti.template(), blocks_per_axis,
+        tile: ti.template(),
+    ):
         node = unflatten(dim, t, 3) + ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
         index = node_slot(dim, node, blocks[q, dim], slot_of, blocks_per_axis)
         value = VM(0)
@@ -219,8 +227,12 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
         tile[q, t] = value
 
     @ti.func
-    def push_adjoint(p, q, src, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind,
-                     x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, tile):  # fmt: skip
+    def push_adjoint(
+        p, q, src, dt, dx, lower, x: ti.template(), v: ti.template(), C: ti.template(), F: ti.template(), a: ti.template(),
+        mass: ti.template(), volume: ti.template(), par: ti.template(), kind: ti.template(), x_bar: ti.template(), v_bar: ti.template(),
+        C_bar: ti.template(), F_bar: ti.template(), a_bar: ti.template(), mass_bar: ti.template(), par_bar: ti.template(),
+        blocks: ti.template(), tile: ti.template(),
+    ):  # fmt: skip
         """The adjoint of `push`: from the momentum and mass of the nodes to the particle and its material."""
         place = (x[src, p] - lower) / dx + PAD
         base = first_node(place)

@@ -74,7 +74,10 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
     A = ti.types.ndarray
 
     @ti.func
-    def push(p, q, src, dst, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, blocks, tile):
+    def push(
+        p, q, src, dst, dt, dx, lower, x: ti.template(), v: ti.template(), C: ti.template(), F: ti.template(), a: ti.template(),
+        mass: ti.template(), volume: ti.template(), par: ti.template(), kind: ti.template(), blocks: ti.template(), tile: ti.template(),
+    ):
         """Advances the material point p over dt, and adds its momentum and mass to the tile q."""
         place = (x[src, p] - lower) / dx + PAD
         base = first_node(place)
@@ -115,7 +118,9 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
                     tile[q, index + k] = tile[q, index + k] + packed
 
     @ti.func
-    def fill(q, t, rec, grid_velocity, blocks, slot_of, blocks_per_axis, tile):
+    def fill(
+        q, t, rec, grid_velocity: ti.template(), blocks: ti.template(), slot_of: ti.template(), blocks_per_axis, tile: ti.template(),
+    ):
         """Copies the velocity of a node into the tile q."""
         node = unflatten(dim, t, 3) + ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
         index = node_slot(dim, node, blocks[q, dim], slot_of, blocks_per_axis)
@@ -127,7 +132,10 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
         tile[q, t] = value
 
     @ti.func
-    def pull(p, q, src, dst, dt, dx, lower, cells, x, v, C, blocks, tile, flags):
+    def pull(
+        p, q, src, dst, dt, dx, lower, cells, x: ti.template(), v: ti.template(), C: ti.template(), blocks: ti.template(),
+        tile: ti.template(), flags: ti.template(),
+    ):
         """Gathers velocity and its gradient from the tile q, and moves the particle p."""
         place = (x[src, p] - lower) / dx + PAD
         base = first_node(place)
@@ -176,8 +184,12 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
         x[dst, p] = there
 
     @ti.func
-    def node(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, owner, slot_of, blocks_per_axis, tile,
-             raw, grid_velocity, wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table):  # fmt: skip
+    def node(
+        n, rec, sub, dt, dx, lower, cells, gravity: ti.template(), tools, slots: ti.template(), owner: ti.template(),
+        slot_of: ti.template(), blocks_per_axis, tile: ti.template(), raw: ti.template(), grid_velocity: ti.template(),
+        wall_kind: ti.template(), wall_friction: ti.template(), centre: ti.template(), rotation: ti.template(), linear: ti.template(),
+        angular: ti.template(), coefficient: ti.template(), shape: ti.template(), frame: ti.template(), table: ti.template(),
+    ):  # fmt: skip
         """Turns the momentum of a node and of its mirror images into velocities."""
         s = n // BLOCK**dim
         env = slots[s, dim]

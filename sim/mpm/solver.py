@@ -134,7 +134,7 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
 
     def _advance(self, state: MpmState, control: EffectorControl, index: Tensor | None) -> MpmState:
         """One step of environments that all still run; `index` says which of a larger batch they are."""
-        finite = torch.stack([torch.isfinite(t).flatten(1).all(1) for t in (*state.tensors(), *control.tensors()) if t.numel()]).all(0)
+        finite = torch.stack([torch.isfinite(t.reshape(len(t), -1)).all(1) for t in (*state.tensors(), *control.tensors()) if t.numel()]).all(0)
         if not bool(finite.all()):
             return self._advance_finite(state, control, index, finite)
         centre, rotation, end = self._motion(state, control)
