@@ -60,7 +60,7 @@ class Material(ABC):
 
     def check(self, name: str, low: float, high: float, *, closed: bool = False) -> None:
         """Raises ModelError unless low < value < high (low <= value if `closed`)."""
-        value = torch.as_tensor(getattr(self, name)).detach()
+        value = torch.as_tensor(getattr(self, name), dtype=torch.float64).detach()
         good = torch.isfinite(value) & ((value >= low) if closed else (value > low)) & (value < high)
         if not bool(good.all()):
             bound = f"at least {low:g}" if closed else f"above {low:g}"

@@ -21,6 +21,11 @@ _SIDES: dict[str, tuple[tuple[int, ...], ...]] = {
 }
 
 
+def without_vertices(elements: Ints, count: int) -> Ints:
+    """Ids of the elements that name vertices outside 0..count-1."""
+    return np.flatnonzero(((elements < 0) | (elements >= count)).any(axis=1))
+
+
 def directed_edges(faces: Ints) -> Ints:
     """The edges of `faces` `[F, 3]` in their direction of travel, `[3 F, 2]`; row 3 f + k belongs to face f."""
     return faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2)
@@ -28,11 +33,17 @@ def directed_edges(faces: Ints) -> Ints:
 
 def edge_balance(faces: Ints) -> tuple[Ints, Ints, Ints]:
     """Every undirected edge `[E, 2]`, how many faces use it `[E]`, and how often forwards less how often backwards `[E]`."""
-    edges = directed_edges(faces)
-    forward = np.where(edges[:, 0] < edges[:, 1], 1, -1)
-    unique, inverse, count = np.unique(np.sort(edges, axis=1), axis=0, return_inverse=True, return_counts=True)
-    balance = np.bincount(inverse.ravel(), weights=forward, minlength=len(unique)).astype(np.int64)
-    return unique, count.astype(np.int64), balance
+    key, forward, span = _undirected(directed_edges(faces))
+    unique, inverse, count = np.unique(key, return_inverse=True, return_counts=True)
+    balance = np.bincount(inverse, weights=forward, minlength=len(unique)).astype(np.int64)
+    return np.column_stack(np.divmod(unique, span)), count.astype(np.int64), balance
+
+
+def _undirected(edges: Ints) -> tuple[Ints, Ints, int]:
+    """One number for each edge whatever its direction, its direction (1 or -1), and the span that `divmod(number, span)` undoes it by."""
+    low, high = edges.min(axis=1), edges.max(axis=1)
+    span = int(high.max(initial=0)) + 1
+    return low * span + high, np.where(edges[:, 0] == low, 1, -1), span
 
 
 def face_normals(vertices: Floats, faces: Ints) -> Floats:
@@ -107,7 +118,8 @@ def inverted_faces(vertices: Floats, faces: Ints) -> Ints:
     # A graph of every face twice, upright and flipped: what is connected to the upright copy belongs to its camp.
     rows = np.concatenate([first, first + count])
     columns = np.concatenate([np.where(agree, second, second + count), np.where(agree, second + count, second)])
-    _, label = connected_components(coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(2 * count, 2 * count)), directed=False)
+    graph = coo_array((np.ones(len(rows), dtype=np.int8), (rows, columns)), shape=(2 * count, 2 * count))
+    _, label = connected_components(graph, directed=False)
     upright, flipped = label[:count].astype(np.int64), label[count:].astype(np.int64)
     one_sided = upright == flipped
     _, piece = np.unique(np.minimum(upright, flipped), return_inverse=True)
@@ -130,9 +142,9 @@ def inverted_faces(vertices: Floats, faces: Ints) -> Ints:
 def _neighbours(faces: Ints) -> tuple[Ints, Ints, NDArray[np.bool_]]:
     """Pairs of faces that share an edge with no third one, and whether they pass it in opposite directions."""
     edges = directed_edges(faces)
-    low, high = edges.min(axis=1), edges.max(axis=1)
-    order = np.lexsort((high, low))
-    change = np.flatnonzero(np.diff(low[order], prepend=-1) | np.diff(high[order], prepend=-1))
+    key, _, _ = _undirected(edges)
+    order = np.argsort(key, kind="stable")
+    change = np.flatnonzero(np.diff(key[order], prepend=-1))
     pairs = change[np.diff(change, append=len(order)) == 2]
     one, other = order[pairs], order[pairs + 1]
     return one // 3, other // 3, edges[one, 0] == edges[other, 1]
@@ -146,13 +158,13 @@ def _first_of(piece: Ints, pieces: int) -> Ints:
 
 def _closed_pieces(faces: Ints, piece: Ints, sign: Ints, pieces: int) -> NDArray[np.bool_]:
     """Which pieces pass each of their edges as often forwards as backwards, once the camp of sign -1 is turned."""
-    edges = directed_edges(faces)
-    forward = np.where(edges[:, 0] < edges[:, 1], 1, -1) * np.repeat(sign, 3)
-    keys = np.column_stack([np.repeat(piece, 3), np.sort(edges, axis=1)])
-    unique, inverse = np.unique(keys, axis=0, return_inverse=True)
-    balance = np.bincount(inverse.ravel(), weights=forward, minlength=len(unique))
+    key, forward, _ = _undirected(directed_edges(faces))
+    edge = np.unique(key, return_inverse=True)[1]
+    span = int(edge.max()) + 1
+    unique, inverse = np.unique(np.repeat(piece, 3) * span + edge, return_inverse=True)
+    balance = np.bincount(inverse, weights=forward * np.repeat(sign, 3), minlength=len(unique))
     closed = np.ones(pieces, dtype=bool)
-    closed[unique[balance != 0, 0]] = False
+    closed[unique[balance != 0] // span] = False
     return closed
 
 

@@ -57,7 +57,14 @@ def start(device: str | torch.device = "cpu") -> str:
         return _started
     ti = taichi()
     arch = {"cpu": ti.cpu, "cuda": ti.cuda, "vulkan": ti.vulkan}[wanted]
-    options: dict[str, Any] = {"arch": arch, "log_level": ti.WARN, "default_fp": ti.f32, "offline_cache": True}
+    options: dict[str, Any] = {
+        "arch": arch,
+        "log_level": ti.WARN,
+        "default_fp": ti.f32,
+        "offline_cache": True,
+        # Taichi's own passes take ten times as long as LLVM's on our kernels, and LLVM makes code as fast without them.
+        "advanced_optimization": False,
+    }
     threads = os.environ.get("PLIANT_THREADS")
     if threads is not None:
         if not threads.isdigit() or int(threads) < 1:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 
@@ -105,8 +107,8 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
 
     def _start_velocity(self, number: int) -> Tensor:
         body = self.model.bodies[number]
-        velocity = torch.zeros(self.model.dimension) if body.velocity is None else torch.as_tensor(body.velocity)
-        return velocity.to(self._like).expand(len(body.points), self.model.dimension)
+        velocity = self._like.new_zeros(self.model.dimension) if body.velocity is None else self._tensor(body.velocity)
+        return velocity.expand(len(body.points), self.model.dimension)
 
     def rest_control(self, batch: int = 1) -> EffectorControl:
         """Tools at rest."""
@@ -163,9 +165,13 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
         turns = turns / torch.linalg.vector_norm(turns, dim=-1, keepdim=True)
         return centre[:, :-1], rotation_matrix(turns[:, :-1]), (centre[:, -1], turns[:, -1])
 
+    def _tensor(self, value: Parameter | Sequence[float]) -> Tensor:
+        """A tensor of the model's dtype; a number does not pass through f32 on its way."""
+        return torch.as_tensor(value, dtype=self._like.dtype, device=self._like.device)
+
     def _per_environment(self, value: Parameter, batch: int, index: Tensor | None) -> Tensor:
         """A parameter as one number an environment [B]."""
-        tensor = torch.as_tensor(value).to(self._like)
+        tensor = self._tensor(value)
         if tensor.ndim == 0:
             return tensor.expand(batch)
         chosen = tensor if index is None else tensor[index]
@@ -190,9 +196,9 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
             for tool in model.effectors
         ]
         coefficient = torch.stack(pairs, 1) if pairs else self._like.new_zeros(batch, 0, 2)
-        walls = torch.as_tensor(model.wall_friction).to(self._like)
+        walls = self._tensor(model.wall_friction)
         gravity = [0.0] * (d - 1) + [-9.81] if model.gravity is None else model.gravity
-        pull = torch.as_tensor(gravity).to(self._like)
+        pull = self._tensor(gravity)
         if pull.ndim == 2 and index is not None:
             pull = pull[index]
         return coefficient, walls.expand(batch, 2 * d), same_shape("gravity", pull.expand(batch, d), (batch, d), self._like)

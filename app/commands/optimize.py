@@ -1,0 +1,195 @@
+"""`pliant optimize`: the main job."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shlex
+import tempfile
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ...errors import FileFormatError
+from ..catalogue import built_task, full_name, task_class
+from ..options import AsJson, Device, Dtype, NoVideo, Out, Overwrite, Preset, Seed, TaskName, TaskOptions, known, literal, pairs
+from ..results import FINISHED, INTERRUPTED, RUNNING, Result, RunFolder, default_folder
+from ..terminal import number, print_json, progress, say
+from .run import files_line, rollout_seen
+
+if TYPE_CHECKING:
+    from ...envs.task import Task
+    from ...optim.trajectory import OptimizeResult, Progress
+
+ITERATIONS = 50
+"""Of a method with gradients, where neither the user nor the task says how many."""
+GRADIENT_COST = 4
+"""Simulations that a loss with its gradient costs: forward, again from the checkpoints, and the adjoint, which is about two."""
+
+
+def optimize(
+    context: typer.Context,
+    task: TaskName,
+    method: Annotated[str, typer.Option(help="adam (gradients through the simulator) or cma (CMA-ES, without gradients).")] = "adam",
+    iterations: Annotated[
+        int | None, typer.Option(min=0, help="Updates in all, those before a --resume included. Default: the task's, or by the time limit.")
+    ] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds in all, those before a --resume included.")] = None,
+    knots: Annotated[int | None, typer.Option(help="Knots that span the action sequence. Default: adam one a step, cma 4 to 16.")] = None,
+    interpolation: Annotated[str, typer.Option(help="Between the knots: linear or bspline.")] = "linear",
+    learning_rate: Annotated[float | None, typer.Option(help="First step of adam, in units of the action range.")] = None,
+    option: Annotated[list[str], typer.Option("--option", metavar="NAME=VALUE", help="An option of the method, such as sigma=0.3.")] = [],  # noqa: B006
+    preset: Preset = "small",
+    seed: Seed = 0,
+    set_: TaskOptions = [],  # noqa: B006
+    dtype: Dtype = "float32",
+    device: Device = "cpu",
+    out: Out = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder; give the same options as then.")] = False,
+    overwrite: Overwrite = False,
+    no_video: NoVideo = False,
+    json: AsJson = False,
+) -> None:
+    """Optimise the actions of a task: the main job.
+
+    Writes the best actions, their replay and video, the loss curve and result.json into a folder.
+    Ctrl-C keeps the best result and writes the whole folder; --resume goes on from there, to the same bits.
+    Exit status: 0 done, 1 no action sequence could be simulated, 2 wrong usage or a file that could not be written, 130 interrupted.
+    """
+    task_class(task)
+    from ...optim.trajectory import METHODS
+
+    known("method", method, METHODS)
+    options = {name: literal(value) for name, value in pairs(option).items()}
+    if learning_rate is not None:
+        options["learning_rate"] = learning_rate
+    built = built_task(task, preset, set_, seed=seed, dtype=dtype, device=device)
+    if iterations is None and time_limit is None:
+        iterations = default_iterations(built, method, knots, options.get("population"))
+    settings = {"method": method, "iterations": iterations, "time_limit": time_limit, "knots": knots, "interpolation": interpolation}
+    settings |= {"method_options": options, "dtype": dtype, "device": device, "video": not no_video}
+    settings["task_options"] = dataclasses.asdict(built.settings)
+    result = Result("optimize", RUNNING, full_name(built, task), preset, seed, settings)
+    folder = RunFolder(out or default_folder(result.task, method, seed))
+    folder.claim(result, resume=resume, overwrite=overwrite)
+    found = _search(built, result, folder, resume)
+    status = _conclude(built, result, folder, found, drawn=not no_video, json=json)
+    if found.interrupted:
+        words = [word for word in context.obj.words if word not in ("--resume", "--overwrite")]
+        say(f"Interrupted; the best so far is kept. Go on with:  {shlex.join(['pliant', *words, '--resume'])}")
+    if status:
+        raise typer.Exit(status)
+
+
+def default_iterations(task: Task, method: str, knots: int | None, population: Any) -> int:
+    """Iterations where nobody says how many: those of the task, or `ITERATIONS`; of CMA-ES as many as cost the same simulations."""
+    from ...optim.trajectory import METHODS
+
+    iterations = int(getattr(task, "iterations", ITERATIONS))
+    if method != "cma":
+        return iterations
+    width = int(task.action_space.shape[0])
+    unknowns = width * (knots or METHODS[method].default_knots(task.horizon, width) or task.horizon)
+    size = population if isinstance(population, int) and population > 0 else 4 + int(3 * math.log(max(1, unknowns)))
+    return math.ceil(GRADIENT_COST * iterations / size)
+
+
+def _search(task: Task, result: Result, folder: RunFolder, resume: bool) -> OptimizeResult:
+    """Runs the optimizer behind a progress bar; from the first iteration on the folder says what is running in it."""
+    import warnings
+
+    from ...envs.objective import task_objective
+    from ...optim.trajectory import optimize
+
+    settings = result.settings
+    iterations, time_limit = settings["iterations"], settings["time_limit"]
+    begun = False
+    with warnings.catch_warnings(), progress(f"{result.task} {settings['method']}") as report:
+        warnings.showwarning = lambda message, *_, **__: say(f"Warning: {message}")
+
+        def on_iteration(done: Progress) -> None:
+            nonlocal begun
+            if not begun:
+                folder.write(result)
+                begun = True
+            shares = [done.iteration / iterations if iterations else 0.0, done.seconds / time_limit if time_limit else 0.0]
+            of = f" of {iterations}" if iterations else ""
+            report(max(shares), f"iteration {done.iteration}{of}, loss {number(done.loss)}, best {number(done.best)}")
+
+        return optimize(
+            task_objective(task),
+            settings["method"],
+            iterations=iterations,
+            time_limit=time_limit,
+            seed=result.seed,
+            knots=settings["knots"],
+            interpolation=settings["interpolation"],
+            folder=folder.path,
+            resume=resume,
+            on_iteration=on_iteration,
+            **settings["method_options"],
+        )
+
+
+def _conclude(task: Task, result: Result, folder: RunFolder, found: OptimizeResult, *, drawn: bool, json: bool) -> int:
+    """Writes the folder, the precious files first, prints what came of the run, and returns the exit status."""
+    from ..leave import write_rest
+
+    result = dataclasses.replace(result, status=INTERRUPTED if found.interrupted else FINISHED, metrics=_metrics(found))
+    folder, status = _keep(folder, result, found)
+    result, film = dataclasses.replace(result, files=["actions.npz"]), None
+    if math.isfinite(found.loss):
+        if found.interrupted:
+            say("Stopping; the results are being written. Ctrl-C once more leaves out the video.")
+        try:
+            played, film = rollout_seen(task, found.actions[None], result.seed, drawn=drawn, title="best actions")
+            result = dataclasses.replace(result, metrics={**result.metrics, **played.metrics}, outcomes=played.outcomes)
+        except KeyboardInterrupt:
+            say("The video and the replay are left out.")
+            status = status or 130
+    result, whole = write_rest(folder, result, film, found.history)
+    if json:
+        print_json({"folder": str(folder), **result.to_json()})
+    else:
+        _print(folder, result, film)
+    if found.interrupted or status:
+        return status or 130
+    if not math.isfinite(found.loss):
+        say("No action sequence could be simulated; see skipped above. Try a smaller learning rate, or other options of the task.")
+        return 1
+    return 0 if whole else 2
+
+
+def _metrics(found: OptimizeResult) -> dict[str, Any]:
+    history = found.history
+    start = float(history["loss"][0]) if len(history["loss"]) else math.inf
+    last = {name: history[name][-1].item() if len(history[name]) else 0 for name in ("seconds", "evaluations", "skipped")}
+    ratio = found.loss / start if math.isfinite(start) and start > 0 else math.nan
+    losses = {"start_loss": start, "best_loss": found.loss, "ratio": ratio}
+    return {**losses, "iterations": found.iterations, "converged": found.converged, **last}
+
+
+def _keep(folder: RunFolder, result: Result, found: OptimizeResult) -> tuple[RunFolder, int]:
+    """Writes the best actions and what is known of them, to a temporary folder if this one is full; returns where, and the exit status."""
+    status = 0
+    try:
+        folder.write_actions(result.task, found.actions)
+    except FileFormatError as error:
+        folder, status = RunFolder(tempfile.mkdtemp(prefix="pliant-")), 2
+        say(f"{error}\nThe results go to {folder} instead; move them to where there is room.")
+        folder.write_actions(result.task, found.actions)
+    folder.write(result)
+    return folder, status
+
+
+def _print(folder: RunFolder, result: Result, film: Any) -> None:
+    settings, metrics = result.settings, dict(result.metrics)
+    start, best, ratio = (number(metrics.pop(name)) for name in ("start_loss", "best_loss", "ratio"))
+    counts = [f"{metrics.pop(name)} {name}" for name in ("iterations", "evaluations", "skipped")]
+    seconds, converged = metrics.pop("seconds"), metrics.pop("converged")
+    typer.echo(f"{result.task}, {settings['method']}, preset {result.preset}, seed {result.seed}: {result.status}")
+    typer.echo(f"loss     start {start}, best {best}, ratio {ratio}")
+    typer.echo(f"time     {seconds:.1f} s, {', '.join(counts)}{', converged' if converged else ''}")
+    if metrics:
+        typer.echo(f"metrics  {', '.join(f'{name} {number(value)}' for name, value in metrics.items())}")
+    typer.echo(files_line(folder, result, film))

@@ -1,0 +1,124 @@
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pliant.errors import ModelError
+from pliant.sim.law_check import law_derivative_errors, law_kernels
+from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, Material, NeoHookean, lame
+from pliant.sim.runtime import start
+
+MATERIALS = {
+    "liquid": Liquid(1000.0, 2e4, 0.7),
+    "fixed_corotated": FixedCorotated(1000.0, 1e4, 0.3),
+    "neo_hookean": NeoHookean(1000.0, 1e4, 0.3),
+    "elastoplastic": Elastoplastic(1000.0, 1e4, 0.3, 300.0, 500.0),
+}
+
+
+@pytest.mark.parametrize("strain", [0.0, 1e-5, 0.1], ids=["at rest", "near rest", "strained"])
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("name", MATERIALS)
+def test_the_adjoint_of_a_law_agrees_with_central_differences(name, dimension, strain):
+    errors = law_derivative_errors(MATERIALS[name], dimension, strain=strain)
+    assert max(errors.values()) < 5e-6, errors
+
+
+def test_the_check_finds_a_wrong_adjoint():
+    """The sign error of a published code: the derivative of the stress is taken with the transposed rotation."""
+    right = MATERIALS["neo_hookean"]
+
+    class Wrong(NeoHookean):
+        name = "wrong"
+        law = right.law._replace(adjoint=MATERIALS["fixed_corotated"].law.adjoint)
+
+    assert law_derivative_errors(Wrong(1000.0, 1e4, 0.3))["deformation_gradient"] > 1e-3
+
+
+def respond(material, F, L=None, a=None, dt=1e-3):
+    """The stress and state of one material point."""
+    start()
+    d = F.shape[-1]
+    numbers = torch.tensor([[float(value) for value in material.law_parameters()]], dtype=torch.float64)
+    update, _ = law_kernels(material.law, d, numbers.shape[1])
+    F = F.double().view(1, d, d).contiguous()
+    L = torch.zeros_like(F) if L is None else L.double().view(1, d, d).contiguous()
+    a = torch.tensor([material.initial_internal if a is None else a], dtype=torch.float64)
+    F1, a1, tau = torch.zeros_like(F), torch.zeros_like(a), torch.zeros_like(F)
+    update(F, a, L, numbers, dt, F1, a1, tau)
+    return F1[0], float(a1), tau[0]
+
+
+@pytest.mark.parametrize("name", ["fixed_corotated", "neo_hookean", "elastoplastic"])
+def test_small_strain_is_hookes_law(name):
+    mu, lam = lame(1e4, 0.3)
+    strain = 1e-6 * torch.tensor([[1.0, 0.4, -0.2], [0.4, -2.0, 0.7], [-0.2, 0.7, 0.5]], dtype=torch.float64)
+    _, _, tau = respond(MATERIALS[name], torch.eye(3, dtype=torch.float64) + strain)
+    expected = 2 * mu * strain + lam * strain.trace() * torch.eye(3, dtype=torch.float64)
+    assert torch.allclose(tau, expected, rtol=1e-5, atol=1e-6 * float(expected.abs().max()))
+
+
+@pytest.mark.parametrize("name", ["fixed_corotated", "neo_hookean", "elastoplastic"])
+def test_rotation_alone_makes_no_stress(name):
+    turn = torch.linalg.matrix_exp(torch.tensor([[0.0, -0.7, 0.2], [0.7, 0.0, -1.1], [-0.2, 1.1, 0.0]], dtype=torch.float64))
+    _, _, tau = respond(MATERIALS[name], turn)
+    assert float(tau.abs().max()) < 1e-9
+
+
+@pytest.mark.parametrize("dt", [1e-3, 1e-5])
+def test_viscosity_is_newtonian_whatever_the_time_step(dt):
+    """Simple shear at a rate of 3 1/s gives eta times 3."""
+    rate = torch.zeros(3, 3)
+    rate[0, 1] = 3.0
+    _, _, tau = respond(Liquid(1000.0, 2e4, 0.7), torch.eye(3), rate, dt=dt)
+    assert float(tau[0, 1]) == pytest.approx(0.7 * 3.0, rel=1e-12)
+    assert float(tau[0, 0]) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_squeezed_liquid_has_taits_pressure():
+    _, J, tau = respond(Liquid(1000.0, 2e4), torch.eye(3), -torch.eye(3), dt=0.01)
+    assert J == pytest.approx(0.97)
+    assert float(tau[0, 0]) == pytest.approx(-J * 2e4 / 7 * (J**-7 - 1), rel=1e-12)
+
+
+def test_uniaxial_flow_stops_at_the_yield_surface():
+    """After the return map sqrt(3/2) |dev tau| equals yield stress + hardening times plastic strain, and volume is kept."""
+    material = Elastoplastic(1000.0, 1e4, 0.3, 300.0, 500.0)
+    F = torch.diag(torch.tensor([1.3, 0.95, 0.9], dtype=torch.float64))
+    F1, plastic, tau = respond(material, F)
+    deviator = tau - tau.trace() / 3 * torch.eye(3, dtype=torch.float64)
+    assert plastic > 0.01
+    assert math.sqrt(1.5) * float(deviator.norm()) == pytest.approx(300.0 + 500.0 * plastic, rel=1e-10)
+    assert float(torch.det(F1)) == pytest.approx(float(torch.det(F)), rel=1e-12)
+
+
+BAD = [
+    (Liquid, {"density": -1.0, "bulk_modulus": 1e4}, "density"),
+    (Liquid, {"density": 1000.0, "bulk_modulus": 0.0}, "bulk_modulus"),
+    (Liquid, {"density": 1000.0, "bulk_modulus": 1e4, "viscosity": -1e-3}, "viscosity"),
+    (Liquid, {"density": float("nan"), "bulk_modulus": 1e4}, "density"),
+    (NeoHookean, {"density": 1000.0, "youngs_modulus": 1e4, "poisson_ratio": 0.5}, "poisson_ratio"),
+    (NeoHookean, {"density": 1000.0, "youngs_modulus": float("inf"), "poisson_ratio": 0.3}, "youngs_modulus"),
+    (Elastoplastic, {"density": 1000.0, "youngs_modulus": 1e4, "poisson_ratio": 0.3, "yield_stress": 0.0}, "yield_stress"),
+    (Elastoplastic, {"density": 1000.0, "youngs_modulus": 1e4, "poisson_ratio": 0.3, "yield_stress": 1.0, "hardening": -1.0}, "hardening"),
+    (Liquid, {"density": torch.tensor([1000.0, -3.0]), "bulk_modulus": 1e4}, "density"),
+]
+
+
+@pytest.mark.parametrize(("kind", "values", "name"), BAD)
+def test_parameters_outside_their_range_are_refused(kind, values, name):
+    with pytest.raises(ModelError, match=name):
+        kind(**values)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.floats(allow_nan=True, allow_infinity=True), st.floats(allow_nan=True, allow_infinity=True))
+def test_any_pair_of_moduli_is_accepted_or_refused_with_a_reason(youngs_modulus, poisson_ratio):
+    good = 0 < youngs_modulus < math.inf and -1 < poisson_ratio < 0.5
+    if good:
+        assert isinstance(FixedCorotated(1.0, youngs_modulus, poisson_ratio), Material)
+    else:
+        with pytest.raises(ModelError, match="must be finite"):
+            FixedCorotated(1.0, youngs_modulus, poisson_ratio)
