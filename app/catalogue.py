@@ -39,7 +39,9 @@ def task_class(name: str) -> type[Task]:
         found = getattr(import_module(module), kind, None)
     except ModuleNotFoundError:
         found = None
-    return found if hasattr(found, "presets") else type(make_task(name))  # which says what is wrong
+    if found is None or not hasattr(found, "presets"):
+        return type(make_task(name))  # which says what is wrong
+    return found
 
 
 def built_task(name: str, preset: str, words: Iterable[str], *, seed: int, dtype: str, device: str) -> Task:

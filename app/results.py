@@ -41,7 +41,7 @@ class Result:
 
     Args:
         verb: of the command line: run, optimize.
-        status: running, finished, interrupted; a run that was killed stays running.
+        status: running (from its first iteration), finished, interrupted; a run that was killed stays running.
         task: name of the task, or "module:Class".
         preset: of the task.
         seed: of the initial states and of all random numbers.
@@ -141,8 +141,8 @@ class RunFolder:
             name, old, new = different
             way = "ask for the same as then" if resume else "give another --out, or --overwrite"
             raise OptionError(f"{self} holds a run with {name} = {old}, not {new}; {way}.")
-        done = found.metrics.get("iterations")
-        if not resume and found.status != FINISHED and (done or (self.path / "progress.npz").exists()):
+        begun = found.status == RUNNING or found.metrics.get("evaluations")
+        if not resume and found.status != FINISHED and begun and (self.path / "progress.npz").exists():
             raise OptionError(f"{self} holds an unfinished run; go on with --resume, or start anew with --overwrite.")
 
     def _occupied(self) -> bool:

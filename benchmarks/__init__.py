@@ -87,13 +87,14 @@ def run_bench(name: str) -> list[Row]:
 
 def bench_table(rows: Sequence[Row]) -> Table:
     """The rows as a table for a terminal."""
+    from rich.box import SIMPLE
     from rich.table import Table
 
-    table = Table("bench", "what", "size", "dtype")
-    for title in ("ours", "peer", "unit", "ratio"):
-        table.add_column(title, justify="right")
+    table = Table(box=SIMPLE)
+    for title in ("bench", "what", "size", "dtype", "ours", "unit", "peer", "ratio"):
+        table.add_column(title, justify="right" if title in ("ours", "peer", "ratio") else "left", no_wrap=True)
     for row in rows:
         peer = "-" if row.peer is None else f"{row.peer:.3g} ({row.peer_name})"
         ratio = "-" if row.ratio is None else f"{row.ratio:.2f}"
-        table.add_row(row.bench, row.what, row.size, row.dtype, f"{row.ours:.3g}", peer, row.unit, ratio)
+        table.add_row(row.bench, row.what, row.size, row.dtype, f"{row.ours:.3g}", row.unit, peer, ratio)
     return table

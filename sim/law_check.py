@@ -46,7 +46,9 @@ def law_kernels(law: Law, dimension: int, width: int) -> tuple[Any, Any]:
     return update, adjoint
 
 
-def law_derivative_errors(material: Material, dimension: int = 3, *, strain: float = 0.1, points: int = 200, dt: float = 0.01, seed: int = 0) -> dict[str, float]:
+def law_derivative_errors(
+    material: Material, dimension: int = 3, *, strain: float = 0.1, points: int = 200, dt: float = 0.01, seed: int = 0
+) -> dict[str, float]:
     """Relative errors of the adjoint of a material's law against central differences in f64.
 
     Args:

@@ -65,7 +65,9 @@ class Material(ABC):
         if not bool(good.all()):
             bound = f"at least {low:g}" if closed else f"above {low:g}"
             bound += "" if math.isinf(high) else f" and below {high:g}"
-            raise ModelError(f"{self.name}: {name} is {value[~good].flatten()[0] if value.ndim else value:g}; it must be finite and {bound}.")
+            raise ModelError(
+                f"{self.name}: {name} is {value[~good].flatten()[0] if value.ndim else value:g}; it must be finite and {bound}."
+            )
 
     @abstractmethod
     def law_parameters(self) -> tuple[Parameter, ...]:

@@ -17,6 +17,9 @@ from .mesh_topology import Floats, Ints, edge_balance, face_normals, inverted_fa
 UNITS = {"m": 1.0, "dm": 0.1, "cm": 0.01, "mm": 1e-3, "um": 1e-6, "km": 1e3, "in": 0.0254, "ft": 0.3048}
 """Metres in one unit of a mesh file."""
 
+FAR = 1e30
+"""A coordinate beyond this [m] counts as not finite: volumes would overflow."""
+
 FLAT = 1e-10
 """A face is degenerate if its area is below this times its longest edge squared; a tetrahedron if its volume is, with the edge cubed."""
 
@@ -112,12 +115,13 @@ def load_mesh(path: str | Path, *, scale: float | Sequence[float] = 1.0, units: 
     if units not in UNITS:
         raise MeshError(f"Unknown units {units!r}; use one of {', '.join(UNITS)}.")
     factors = _scale(scale)
-    mesh = Mesh(*read_elements(Path(path)))
-    broken = np.flatnonzero(~np.isfinite(mesh.vertices).all(axis=1))
+    mesh = Mesh(*read_elements(Path(path))).scaled([UNITS[units] * factor for factor in factors])
+    if transform is not None:
+        mesh = mesh.transformed(transform)
+    broken = np.flatnonzero(~_finite(mesh.vertices))
     if len(broken):
-        raise MeshError(f"{path}: {_listed(len(broken), 'vertices', broken)} are not finite.")
-    mesh = mesh.scaled([UNITS[units] * factor for factor in factors])
-    return mesh if transform is None else mesh.transformed(transform)
+        raise MeshError(f"{path}: {_listed(len(broken), 'vertices', broken)} not finite, or over {FAR:.0e} m away.")
+    return mesh
 
 
 def save_mesh(mesh: Mesh, path: str | Path) -> None:
@@ -145,7 +149,7 @@ class MeshReport:
         degenerate_faces: faces with a repeated vertex or (nearly) no area.
         inverted_faces: faces wound against their neighbours, or whole pieces with their inside out.
         inverted_tetrahedra: tetrahedra of negative or (nearly) no volume.
-        nonfinite_vertices: vertices with a NaN or infinite coordinate.
+        nonfinite_vertices: vertices with a coordinate that is NaN, infinite or beyond 1e30 m.
         balanced: whether every edge is passed as often forwards as backwards.
     """
 
@@ -185,9 +189,9 @@ class MeshReport:
 
 def check_mesh(mesh: Mesh) -> MeshReport:
     """Looks for open, nonmanifold, duplicated, degenerate, inverted and non-finite elements."""
-    finite = np.isfinite(mesh.vertices).all(axis=1)
+    finite = _finite(mesh.vertices)
     vertices = np.where(finite[:, None], mesh.vertices, 0.0)
-    repeated = np.any(mesh.faces == np.roll(mesh.faces, 1, axis=1), axis=1)
+    repeated: np.ndarray = np.any(mesh.faces == np.roll(mesh.faces, 1, axis=1), axis=1)
     proper = np.flatnonzero(~repeated)
     edges, count, balance = edge_balance(mesh.faces[proper])
     corner = vertices[mesh.faces]
@@ -250,6 +254,10 @@ def _scale(scale: float | Sequence[float]) -> list[float]:
     if not np.isfinite(factors).all() or (factors == 0).any():
         raise MeshError(f"Scale {scale!r} must be finite and not zero.")
     return [float(factor) for factor in factors]
+
+
+def _finite(vertices: Floats) -> np.ndarray:
+    return np.all(np.abs(vertices) <= FAR, axis=1)
 
 
 def _later(rows: np.ndarray, ids: Ints) -> Ints:

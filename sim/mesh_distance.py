@@ -110,6 +110,9 @@ class _Frames:
         self.cx = np.einsum("ij,ij->i", c - a, u)
         self.cy = np.where(thin, 0.0, np.einsum("ij,ij->i", c - a, v))
         self.side_ac, self.side_bc = np.hypot(self.cx, self.cy), np.hypot(self.cx - self.length, self.cy)
+        centroid = (a + b + c) / 3.0
+        self.centroid = np.ascontiguousarray(centroid.T)
+        self.ball = np.linalg.norm(np.stack([a, b, c]) - centroid, axis=-1).max(axis=0)
         self.size = float(np.ptp(vertices[faces].reshape(-1, 3), axis=0).max())
 
     def local(self, points: Floats, face: Ints) -> tuple[Floats, Floats, Floats]:
@@ -139,6 +142,11 @@ class _Frames:
         x, y, z = self.local(points, face)
         px, py = self.nearest(x, y, face)
         return np.sqrt((x - px) ** 2 + (y - py) ** 2 + z**2)
+
+    def distance_to_ball(self, points: Floats, face: Ints) -> Floats:
+        """From each point to the centroid of its face, about which the face lies within `ball`."""
+        d = [points[:, k] - self.centroid[k][face] for k in range(3)]
+        return np.sqrt(d[0] * d[0] + d[1] * d[1] + d[2] * d[2])
 
     def closest(self, points: Floats, face: Ints) -> Floats:
         """The point `[n, 3]` of each face that is closest to each point."""
@@ -177,13 +185,18 @@ class _Tree:
     def descend(self, level: int, first: int, owner: Ints, candidate: Ints) -> None:
         """Hands the candidates of the cells from `first` on down to their points; `owner`, ascending, counts cells from there."""
         cells = slice(first, first + int(owner[-1]) + 1)
-        centre, radius = self.centre[level][cells], self.radius[level][cells]
+        centre, reach = self.centre[level][cells], 2.0 * self.radius[level][cells] * (1.0 + 1e-9) + self.reach
+        # The triangles' bounding balls are a cheap first sieve: a ball's centre lies on its triangle, so it bounds the distance from above.
+        to_ball = self.frames.distance_to_ball(centre[owner], candidate)
+        most = _least(to_ball, owner, len(centre))
+        near = to_ball - self.frames.ball[candidate] <= (most + reach)[owner]
+        owner, candidate = owner[near], candidate[near]
         distance = self.frames.distance(centre[owner], candidate)
-        least = np.minimum.reduceat(distance, np.searchsorted(owner, np.arange(len(centre))))
+        least = _least(distance, owner, len(centre))
         if level == 0:
             self._settle(cells, owner, candidate, distance, least)
             return
-        keep = distance <= (least + 2.0 * radius * (1.0 + 1e-9) + self.reach)[owner]
+        keep = distance <= (least + reach)[owner]
         count = np.bincount(owner[keep], minlength=len(centre))
         kept, offset = candidate[keep], np.cumsum(count) - count
         child = self.children[level][first : first + len(centre) + 1]
@@ -235,6 +248,11 @@ def _spans(size: Ints) -> list[tuple[int, int]]:
 def _within_runs(size: Ints) -> Ints:
     """0, 1, ..., size[0] - 1, 0, 1, ..., size[1] - 1, and so on."""
     return np.arange(size.sum()) - np.repeat(np.cumsum(size) - size, size)
+
+
+def _least(values: Floats, owner: Ints, count: int) -> Floats:
+    """The least value of each of `count` owners, of which every one has some, in ascending order."""
+    return np.minimum.reduceat(values, np.searchsorted(owner, np.arange(count)))
 
 
 def _without(vectors: Floats, direction: Floats) -> Floats:

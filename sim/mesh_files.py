@@ -102,15 +102,11 @@ def write_elements(path: Path, vertices: Floats, faces: Ints, tetrahedra: Ints) 
 
 def _size(path: Path) -> int:
     try:
-        if not path.exists():
-            raise MeshError(f"There is no mesh file {path}.")
-        if path.is_dir():
-            raise MeshError(f"{path} is a folder, not a mesh file.")
         with path.open("rb") as file:
             size = file.seek(0, io.SEEK_END)
+    except FileNotFoundError as error:
+        raise MeshError(f"There is no mesh file {path}.") from error
     except (OSError, ValueError) as error:
-        if isinstance(error, MeshError):
-            raise
         raise MeshError(f"Cannot read mesh file {str(path)!r}: {getattr(error, 'strerror', None) or error}.") from error
     if size == 0:
         raise MeshError(f"Mesh file {path} is empty.")

@@ -32,4 +32,4 @@ def bench(
         return
     from rich.console import Console
 
-    Console().print(bench_table(rows))
+    Console(width=max(Console().width, 110)).print(bench_table(rows))

@@ -60,9 +60,8 @@ def run(
     seconds = time.perf_counter() - began
     folder.write_actions(name, actions)
     metrics = {"loss": played.loss.tolist(), "return": played.returns.tolist(), "steps": actions.shape[1], "seconds": seconds}
-    result = dataclasses.replace(
-        result, status=FINISHED, metrics={**metrics, **played.metrics}, outcomes=played.outcomes, files=["actions.npz"]
-    )
+    metrics |= played.metrics
+    result = dataclasses.replace(result, status=FINISHED, metrics=metrics, outcomes=played.outcomes, files=["actions.npz"])
     result, whole = write_rest(folder, result, film, None)
     if json:
         print_json({"folder": str(folder), **result.to_json()})

@@ -18,6 +18,7 @@ from .stencil import (
     SLIP,
     STICKY,
     TILE,
+    block_index,
     first_node,
     from_tiles,
     in_tile,
@@ -49,7 +50,7 @@ def tool_width(dim: int) -> int:
 
 
 @lru_cache(maxsize=None)
-def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, atomic: bool) -> Any:
+def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, atomic: bool) -> Any:
     """The adjoint kernel that belongs to `forward_kernels` of the same arguments."""
     V = ti.types.vector(dim, real)
     VA = ti.types.vector(1 if dim == 2 else 3, real)
@@ -64,18 +65,73 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
     stride = tool_width(dim)
 
     @ti.func
+    def add_tool(rec, s, e, c_bar, r_bar, l_bar, a_bar, k_bar, shared_bar: ti.template()):
+        """Adds the derivatives of tool e to the share of the block s."""
+        first = 3 * dim + e * stride
+        for i in ti.static(range(dim)):
+            shared_bar[rec, s, first + i] += c_bar[i]
+            for j in ti.static(range(dim)):
+                shared_bar[rec, s, first + dim + i * dim + j] += r_bar[i, j]
+            shared_bar[rec, s, first + dim + dim * dim + i] += l_bar[i]
+        for i in ti.static(range(spins)):
+            shared_bar[rec, s, first + 2 * dim + dim * dim + i] += a_bar[i]
+        for i in ti.static(range(2)):
+            shared_bar[rec, s, first + 2 * dim + dim * dim + spins + i] += k_bar[i]
+
+    @ti.func
+    def tools_adjoint(
+        rec, sub, s, env, tools, X, free, bar, centre: ti.template(), rotation: ti.template(), linear: ti.template(), angular: ti.template(),
+        coefficient: ti.template(), shape: ti.template(), frame: ti.template(), table: ti.template(), shared_bar: ti.template(),
+    ):  # fmt: skip
+        """The adjoint of all tools acting in turn on the velocity `free` at X: of that velocity, and of X."""
+        X_bar = V(0)
+        v_bar = bar
+        for e_ in range(tools):
+            e = tools - 1 - e_
+            velocity = free
+            for e0 in range(e):
+                velocity = tool_velocity(dim, e0, X, velocity, centre[sub, env, e0], rotation[sub, env, e0], linear[env, e0],
+                                         angular[env, e0], coefficient[env, e0], shape, frame, table)  # fmt: skip
+            u_bar, c_bar, r_bar, l_bar, a_bar, k_bar, hit = tool_adjoint(
+                dim, e, X, velocity, v_bar, centre[sub, env, e], rotation[sub, env, e], linear[env, e],
+                angular[env, e], coefficient[env, e], shape, frame, table)  # fmt: skip
+            if hit:
+                v_bar = u_bar
+                X_bar -= c_bar
+                add_tool(rec, s, e, c_bar, r_bar, l_bar, a_bar, k_bar, shared_bar)
+        return v_bar, X_bar
+
+    @ti.func
     def pull_adjoint(
-        p, q, src, dt, dx, lower, x: ti.template(), x_bar: ti.template(), v_bar: ti.template(), C_bar: ti.template(),
-        blocks: ti.template(), tile: ti.template(), tile_bar: ti.template(),
-    ):
+        p, q, src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x: ti.template(), x_bar: ti.template(), v_bar: ti.template(),
+        C_bar: ti.template(), blocks: ti.template(), slot_of: ti.template(), tile: ti.template(), tile_bar: ti.template(),
+        centre: ti.template(), rotation: ti.template(), linear: ti.template(), angular: ti.template(), coefficient: ti.template(),
+        shape: ti.template(), frame: ti.template(), table: ti.template(), shared_bar: ti.template(),
+    ):  # fmt: skip
         """The adjoint of `pull`: x_bar becomes what the particle's old place has of it; the nodes' part goes to tile_bar."""
         place = (x[src, p] - lower) / dx + PAD
         base = first_node(place)
         fx = place - base
-        corner = base - ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
+        origin = ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
+        corner = base - origin
         w = weights(fx)
         dw = slopes(fx)
         moved = v_bar[p] + dt * x_bar[p]
+        if ti.static(tooled):
+            velocity = V(0)
+            for r in range(3 ** (dim - 1)):
+                offset = row_offset(dim, r)
+                wr = row_weight(dim, w, offset)
+                for k in ti.static(range(3)):
+                    value = tile[q, in_tile(dim, corner + offset) + k]
+                    for i in ti.static(range(dim)):
+                        velocity[i] += wr * w[dim - 1, k] * value[i]
+            env = blocks[q, dim]
+            s = slot_of[env, block_index(dim, (origin + 1) >> 2, blocks_per_axis)]
+            free_bar, place_bar_of_tools = tools_adjoint(rec, sub, s, env, tools, x[src, p], velocity, moved, centre, rotation, linear, angular,
+                                                         coefficient, shape, frame, table, shared_bar)  # fmt: skip
+            moved = free_bar
+            x_bar[p] += place_bar_of_tools
         B = C_bar[p] * (4 / dx)
         start = moved - B @ fx
         place_bar = V(0)
@@ -148,9 +204,10 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                     free[i] = total[i] / total[dim] + dt * gravity[env][i]
                 X = lower + rel * dx
                 touched = free
-                for e in range(tools):
-                    touched = tool_velocity(dim, e, X, touched, centre[sub, env, e], rotation[sub, env, e], linear[env, e],
-                                            angular[env, e], coefficient[env, e], shape, frame, table)  # fmt: skip
+                if ti.static(tooled):
+                    for e in range(tools):
+                        touched = tool_velocity(dim, e, X, touched, centre[sub, env, e], rotation[sub, env, e], linear[env, e],
+                                                angular[env, e], coefficient[env, e], shape, frame, table)  # fmt: skip
                 friction = wall_friction[env]
                 for i_ in ti.static(range(dim)):
                     i = ti.static(dim - 1 - i_)
@@ -174,27 +231,10 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                                 bar = u_bar
                                 if kind_of_wall != SEPARATE:
                                     shared_bar[rec, s, dim + 2 * i + side] += mu_bar
-                for e_ in range(tools):
-                    e = tools - 1 - e_
-                    velocity = free
-                    for e0 in range(e):
-                        velocity = tool_velocity(dim, e0, X, velocity, centre[sub, env, e0], rotation[sub, env, e0], linear[env, e0],
-                                                 angular[env, e0], coefficient[env, e0], shape, frame, table)  # fmt: skip
-                    v_bar, c_bar, r_bar, l_bar, a_bar, k_bar, hit = tool_adjoint(
-                        dim, e, X, velocity, bar, centre[sub, env, e], rotation[sub, env, e], linear[env, e],
-                        angular[env, e], coefficient[env, e], shape, frame, table)  # fmt: skip
-                    bar = v_bar
-                    if hit:
-                        first = 3 * dim + e * stride
-                        for i in ti.static(range(dim)):
-                            shared_bar[rec, s, first + i] += c_bar[i]
-                            for j in ti.static(range(dim)):
-                                shared_bar[rec, s, first + dim + i * dim + j] += r_bar[i, j]
-                            shared_bar[rec, s, first + dim + dim * dim + i] += l_bar[i]
-                        for i in ti.static(range(spins)):
-                            shared_bar[rec, s, first + 2 * dim + dim * dim + i] += a_bar[i]
-                        for i in ti.static(range(2)):
-                            shared_bar[rec, s, first + 2 * dim + dim * dim + spins + i] += k_bar[i]
+                if ti.static(tooled):
+                    free_bar, _X_bar = tools_adjoint(rec, sub, s, env, tools, X, free, bar, centre, rotation, linear, angular,
+                                                     coefficient, shape, frame, table, shared_bar)  # fmt: skip
+                    bar = free_bar
                 for i in ti.static(range(dim)):
                     shared_bar[rec, s, i] += dt * bar[i]
                     total_bar[i] = bar[i] / total[dim]
@@ -211,7 +251,14 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
 
     @ti.func
     def fill(
-        q, t, rec, source: ti.template(), timed: ti.template(), blocks: ti.template(), slot_of: ti.template(), blocks_per_axis,
+        q,
+        t,
+        rec,
+        source: ti.template(),
+        timed: ti.template(),
+        blocks: ti.template(),
+        slot_of: ti.template(),
+        blocks_per_axis,
         tile: ti.template(),
     ):
         node = unflatten(dim, t, 3) + ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
@@ -324,7 +371,8 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                 fill(q, t, rec, grid_velocity, True, blocks, slot_of, blocks_per_axis, tile)
                 tile_bar[q, t] = VM(0)
             for p in range(kind.shape[0]):
-                pull_adjoint(p, block_of[p], src, dt, dx, lower, x, x_bar, v_bar, C_bar, blocks, tile, tile_bar)
+                pull_adjoint(p, block_of[p], src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile, tile_bar,
+                             centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar)  # fmt: skip
         else:
             ti.loop_config(block_dim=1)
             for q in range(blocks.shape[0]):
@@ -332,7 +380,8 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                     fill(q, t, rec, grid_velocity, True, blocks, slot_of, blocks_per_axis, tile)
                     tile_bar[q, t] = VM(0)
                 for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
-                    pull_adjoint(p, q, src, dt, dx, lower, x, x_bar, v_bar, C_bar, blocks, tile, tile_bar)
+                    pull_adjoint(p, q, src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile, tile_bar,
+                                 centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar)  # fmt: skip
         ti.loop_config(block_dim=BLOCK**dim)
         for n in range(slots.shape[0] * BLOCK**dim):
             node_adjoint(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, owner, slot_of, blocks_per_axis, tile_bar, raw, raw_bar,

@@ -159,7 +159,20 @@ def local_frame(X, centre, rotation):
 
 
 @ti.func
-def tool_velocity(dim: ti.template(), e, X, v, centre, rotation, linear, angular, coefficient, shape: ti.template(), frame: ti.template(), table: ti.template()):
+def tool_velocity(
+    dim: ti.template(),
+    e,
+    X,
+    v,
+    centre,
+    rotation,
+    linear,
+    angular,
+    coefficient,
+    shape: ti.template(),
+    frame: ti.template(),
+    table: ti.template(),
+):
     """The velocity of the node at X after tool `e` acted on it. `coefficient` holds friction and softness [m]."""
     r, y = local_frame(X, centre, rotation)
     inside, corner, place = voxel(dim, e, y, shape, frame)
@@ -176,7 +189,21 @@ def tool_velocity(dim: ti.template(), e, X, v, centre, rotation, linear, angular
 
 
 @ti.func
-def tool_adjoint(dim: ti.template(), e, X, v, v1_bar, centre, rotation, linear, angular, coefficient, shape: ti.template(), frame: ti.template(), table: ti.template()):
+def tool_adjoint(
+    dim: ti.template(),
+    e,
+    X,
+    v,
+    v1_bar,
+    centre,
+    rotation,
+    linear,
+    angular,
+    coefficient,
+    shape: ti.template(),
+    frame: ti.template(),
+    table: ti.template(),
+):
     """The adjoint of `tool_velocity`: of v, centre, rotation, linear, angular, coefficient, and whether the tool touched the node at all."""
     r, y = local_frame(X, centre, rotation)
     inside, corner, place = voxel(dim, e, y, shape, frame)

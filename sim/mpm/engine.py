@@ -147,7 +147,7 @@ class Engine:
         ti = taichi()
         self.scene = scene
         real = ti.f64 if scene.volume.dtype == torch.float64 else ti.f32
-        key = (scene.dimension, real, scene.laws, scene.width, scene.keeps_shape, scene.atomic)
+        key = (scene.dimension, real, scene.laws, scene.width, scene.keeps_shape, scene.tools > 0, scene.atomic)
         self.substep = forward_kernels(*key)
         self._key = key
 
@@ -244,7 +244,9 @@ class Engine:
                 segment.steps += 1
                 step += 1
             end = segment.steps if record else segment.steps % 2
-            now = Particles(*(segment.unsorted(f[end], like) if like.numel() else like for f, like in zip(segment.fields, now, strict=True)))
+            now = Particles(
+                *(segment.unsorted(f[end], like) if like.numel() else like for f, like in zip(segment.fields, now, strict=True))
+            )
             moved = flags[1] > 0
             if bool(moved.any()):
                 keys[moved] = self.keys(now.x[moved])

@@ -58,10 +58,10 @@ def wall_velocity(dim: ti.template(), a: ti.template(), rel, cells, v, wall_kind
 
 
 @lru_cache(maxsize=None)
-def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, atomic: bool) -> Any:
+def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, atomic: bool) -> Any:
     """The substep kernel for a dimension, a precision, and the laws that are present (in the order of the particles' `kind`).
 
-    `width` is the number of law parameters; `atomic` scatters with atomics, particle by particle, as a GPU wants it.
+    `width` is the number of law parameters; `tooled` says whether there are tools; `atomic` scatters with atomics, particle by particle, as a GPU wants it.
     """
     V = ti.types.vector(dim, real)
     VA = ti.types.vector(1 if dim == 2 else 3, real)
@@ -75,8 +75,24 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
 
     @ti.func
     def push(
-        p, q, src, dst, dt, dx, lower, x: ti.template(), v: ti.template(), C: ti.template(), F: ti.template(), a: ti.template(),
-        mass: ti.template(), volume: ti.template(), par: ti.template(), kind: ti.template(), blocks: ti.template(), tile: ti.template(),
+        p,
+        q,
+        src,
+        dst,
+        dt,
+        dx,
+        lower,
+        x: ti.template(),
+        v: ti.template(),
+        C: ti.template(),
+        F: ti.template(),
+        a: ti.template(),
+        mass: ti.template(),
+        volume: ti.template(),
+        par: ti.template(),
+        kind: ti.template(),
+        blocks: ti.template(),
+        tile: ti.template(),
     ):
         """Advances the material point p over dt, and adds its momentum and mass to the tile q."""
         place = (x[src, p] - lower) / dx + PAD
@@ -119,7 +135,14 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
 
     @ti.func
     def fill(
-        q, t, rec, grid_velocity: ti.template(), blocks: ti.template(), slot_of: ti.template(), blocks_per_axis, tile: ti.template(),
+        q,
+        t,
+        rec,
+        grid_velocity: ti.template(),
+        blocks: ti.template(),
+        slot_of: ti.template(),
+        blocks_per_axis,
+        tile: ti.template(),
     ):
         """Copies the velocity of a node into the tile q."""
         node = unflatten(dim, t, 3) + ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
@@ -133,9 +156,10 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
 
     @ti.func
     def pull(
-        p, q, src, dst, dt, dx, lower, cells, x: ti.template(), v: ti.template(), C: ti.template(), blocks: ti.template(),
-        tile: ti.template(), flags: ti.template(),
-    ):
+        p, q, src, dst, sub, dt, dx, lower, cells, tools, x: ti.template(), v: ti.template(), C: ti.template(), blocks: ti.template(),
+        tile: ti.template(), flags: ti.template(), centre: ti.template(), rotation: ti.template(), linear: ti.template(),
+        angular: ti.template(), coefficient: ti.template(), shape: ti.template(), frame: ti.template(), table: ti.template(),
+    ):  # fmt: skip
         """Gathers velocity and its gradient from the tile q, and moves the particle p."""
         place = (x[src, p] - lower) / dx + PAD
         base = first_node(place)
@@ -162,8 +186,13 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
                 for j in ti.static(range(dim - 1)):
                     B[i, j] += row[i] * offset[j]
                 B[i, dim - 1] += last[i]
-        v[dst, p] = velocity
         C[dst, p] = (B - velocity.outer_product(fx)) * (4 / dx)
+        if ti.static(tooled):  # at the particle too: nodes alone let liquids seep through walls of one or two cells
+            env = blocks[q, dim]
+            for e in range(tools):
+                velocity = tool_velocity(dim, e, x[src, p], velocity, centre[sub, env, e], rotation[sub, env, e], linear[env, e],
+                                         angular[env, e], coefficient[env, e], shape, frame, table)  # fmt: skip
+        v[dst, p] = velocity
         there = x[src, p] + dt * velocity
         # Integer tests, since a NaN fails them too, whatever the compiler assumes of floats.
         base1 = first_node((there - lower) / dx + PAD)
@@ -220,9 +249,10 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
                 for i in ti.static(range(dim)):
                     velocity[i] = total[i] / total[dim] + dt * gravity[env][i]
                 X = lower + rel * dx
-                for e in range(tools):
-                    velocity = tool_velocity(dim, e, X, velocity, centre[sub, env, e], rotation[sub, env, e], linear[env, e],
-                                             angular[env, e], coefficient[env, e], shape, frame, table)  # fmt: skip
+                if ti.static(tooled):
+                    for e in range(tools):
+                        velocity = tool_velocity(dim, e, X, velocity, centre[sub, env, e], rotation[sub, env, e], linear[env, e],
+                                                 angular[env, e], coefficient[env, e], shape, frame, table)  # fmt: skip
                 friction = wall_friction[env]
                 for i in ti.static(range(dim)):
                     velocity = wall_velocity(dim, i, rel, cells, velocity, wall_kind, friction)
@@ -266,13 +296,15 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
             for q, t in ti.ndrange(blocks.shape[0], TILE**dim):
                 fill(q, t, rec, grid_velocity, blocks, slot_of, blocks_per_axis, tile)
             for p in range(kind.shape[0]):
-                pull(p, block_of[p], src, dst, dt, dx, lower, cells, x, v, C, blocks, tile, flags)
+                pull(p, block_of[p], src, dst, sub, dt, dx, lower, cells, tools, x, v, C, blocks, tile, flags,
+                     centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
         else:
             ti.loop_config(block_dim=1)
             for q in range(blocks.shape[0]):
                 for t in range(TILE**dim):
                     fill(q, t, rec, grid_velocity, blocks, slot_of, blocks_per_axis, tile)
                 for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
-                    pull(p, q, src, dst, dt, dx, lower, cells, x, v, C, blocks, tile, flags)
+                    pull(p, q, src, dst, sub, dt, dx, lower, cells, tools, x, v, C, blocks, tile, flags,
+                         centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
 
     return substep

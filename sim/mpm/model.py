@@ -40,7 +40,9 @@ class Body:
     velocity: Tensor | Sequence[float] | None = None
 
     @classmethod
-    def seeded(cls, shape: Sdf, material: Material, cell: float, *, per_axis: int = 2, velocity: Tensor | Sequence[float] | None = None) -> Body:
+    def seeded(
+        cls, shape: Sdf, material: Material, cell: float, *, per_axis: int = 2, velocity: Tensor | Sequence[float] | None = None
+    ) -> Body:
         """Fills a shape with particles on a regular lattice, always the same.
 
         Args:
@@ -128,7 +130,9 @@ class MpmModel:
         for low, high in zip(self.lower, self.upper, strict=True):
             count = (high - low) / self.cell
             if not math.isfinite(count) or count < 3.5 or abs(count - round(count)) > 1e-6 * count:
-                raise ModelError(f"The box edge from {low:g} to {high:g} m must be a whole number of cells of {self.cell:g} m, at least 4; it is {count:g}.")
+                raise ModelError(
+                    f"The box edge from {low:g} to {high:g} m must be a whole number of cells of {self.cell:g} m, at least 4; it is {count:g}."
+                )
         if not self.bodies:
             raise ModelError("A model needs at least one body.")
         self._check_bodies()

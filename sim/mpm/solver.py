@@ -87,7 +87,11 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
         if not shapes:  # a kernel takes no empty array
             shapes, frames, tables = [[0] * (d + 1)], [[1.0] * (2 * d)], [torch.zeros(1, d + 1)]
         to = {"dtype": model.dtype, "device": model.device}
-        return (torch.tensor(shapes, dtype=torch.int32, device=model.device), torch.tensor(frames, **to), torch.cat(tables).to(**to).contiguous())
+        return (
+            torch.tensor(shapes, dtype=torch.int32, device=model.device),
+            torch.tensor(frames, **to),
+            torch.cat(tables).to(**to).contiguous(),
+        )
 
     # ---- states and controls
 
@@ -136,7 +140,9 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
 
     def _advance(self, state: MpmState, control: EffectorControl, index: Tensor | None) -> MpmState:
         """One step of environments that all still run; `index` says which of a larger batch they are."""
-        finite = torch.stack([torch.isfinite(t.reshape(len(t), -1)).all(1) for t in (*state.tensors(), *control.tensors()) if t.numel()]).all(0)
+        finite = torch.stack(
+            [torch.isfinite(t.reshape(len(t), -1)).all(1) for t in (*state.tensors(), *control.tensors()) if t.numel()]
+        ).all(0)
         if not bool(finite.all()):
             return self._advance_finite(state, control, index, finite)
         centre, rotation, end = self._motion(state, control)
