@@ -47,13 +47,21 @@ class Verbs(TyperGroup):
         try:
             done = super().main(words or ["--help"], "pliant", complete_var, False, windows_expand_args, obj=Invocation(words), **extra)
             status = done if isinstance(done, int) else 0
-        except (Exception, KeyboardInterrupt) as error:
+        except Exception as error:
             if debug:
                 traceback.print_exc()
             status = _explain(error)
         if standalone_mode:
             sys.exit(status)
         return status
+
+    def invoke(self, ctx: Any) -> Any:
+        """Runs the verb."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # which the parser would end without a word
+            say("Interrupted.")
+            raise typer.Exit(130) from None
 
 
 app = typer.Typer(cls=Verbs, add_completion=False, rich_markup_mode=None)
@@ -81,11 +89,8 @@ def main() -> None:
     app()
 
 
-def _explain(error: BaseException) -> int:
+def _explain(error: Exception) -> int:
     """Says what went wrong in a line or two, and returns the exit status."""
-    if isinstance(error, KeyboardInterrupt | typer.Abort):
-        say("Interrupted.")
-        return 130
     if isinstance(error, PliantError):
         say(f"Error: {error}")
         return 2

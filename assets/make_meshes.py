@@ -60,7 +60,24 @@ def star() -> Surface:
     return vertices, np.concatenate([bottom, top, *sides])
 
 
-MESHES = {"glass.obj": glass, "roller.obj": roller, "star.obj": star}
+def loaf() -> Surface:
+    """A loaf of 140 x 75 mm, 45 mm high, a superellipsoid |x/a|^4 + |y/b|^4 + |z/c|^4 = 1; about its centre."""
+    half, count = (0.07, 0.0375, 0.0224), 24
+    latitude = np.pi * (np.arange(1, count) / count - 0.5)
+    longitude = 2.0 * np.pi * np.arange(2 * count) / (2 * count)
+    ring = np.stack(
+        np.broadcast_arrays(
+            np.cos(latitude)[:, None] * np.cos(longitude), np.cos(latitude)[:, None] * np.sin(longitude), np.sin(latitude)[:, None]
+        ),
+        -1,
+    )
+    unit = np.concatenate([[[0.0, 0.0, -1.0]], ring.reshape(-1, 3), [[0.0, 0.0, 1.0]]])
+    vertices = unit / (np.abs(unit) ** 4).sum(1, keepdims=True) ** 0.25 * half
+    _, faces = lathe([(0.0, -1.0), *[(1.0, float(z)) for z in latitude], (0.0, 1.0)], 2 * count)
+    return vertices, faces
+
+
+MESHES = {"loaf.obj": loaf, "glass.obj": glass, "roller.obj": roller, "star.obj": star}
 
 
 def obj_text(name: str) -> str:

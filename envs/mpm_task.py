@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from abc import abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
 
 from ..sim.mpm import EffectorControl, MpmModel, MpmSolver, MpmState
 from ..sim.mpm.rotation import rotation_matrix
-from .task import Settings, Task, free_box, unit_box
+from .task import Course, Settings, Task, free_box, unit_box
 
 if TYPE_CHECKING:
     from ..sim.render import Drawing
@@ -32,9 +33,15 @@ class MpmSettings(Settings):
 
 
 class MpmTask(Task):
-    """A task whose actions are the velocities of rigid tools: for each tool linear along x, y, z, then angular about x, y, z."""
+    """A task whose actions are the velocities of rigid tools: for each tool linear along x, y, z, then angular about x, y, z.
+
+    It has one measure of how far a state is from the goal, `cost(state)`. The loss is its mean over the last quarter of the steps: what counts is
+    where matter ends up, not how. The reward of a step is reward_scale (cost before - cost after), so that the rewards of an episode sum to
+    reward_scale (first cost - last cost): a policy and a gradient follow the same goal.
+    """
 
     model: MpmModel
+    reward_scale: ClassVar[float] = 1.0
     tool_colors: Sequence[tuple[float, float, float]] = ((0.62, 0.66, 0.70),)
     tool_alpha: float = 1.0
     body_colors: Sequence[tuple[float, float, float]] = ()
@@ -46,16 +53,19 @@ class MpmTask(Task):
         sizes = [len(body.points) for body in self.model.bodies]
         starts = [sum(sizes[:k]) for k in range(len(sizes))]
         self.bodies = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
-        seen = [torch.linspace(start, start + size - 1, min(size, self.settings.observed)).long() for start, size in zip(starts, sizes, strict=True)]
+        seen = [
+            torch.linspace(start, start + size - 1, min(size, self.settings.observed)).long()
+            for start, size in zip(starts, sizes, strict=True)
+        ]
         self._seen = torch.cat(seen).to(self.device)
         tools = len(self.model.effectors)
         self.action_space = unit_box(6 * tools)
         self.observation_space = free_box(6 * len(self._seen) + 7 * tools)
         self._start = self.solver.initial_state(1)
 
+    @abstractmethod
     def scene(self) -> MpmModel:
         """The model of the task's settings."""
-        raise NotImplementedError
 
     def initial_state(self, batch: int, seed: int) -> MpmState:
         """The model's start, with particles moved at random by up to a hundredth of a cell, so that seeds differ and nothing is degenerate."""
@@ -67,6 +77,23 @@ class MpmTask(Task):
         """Velocities of the tools."""
         motion = action.view(action.shape[0], -1, 6)
         return EffectorControl(motion[..., :3] * self.settings.max_speed, motion[..., 3:] * self.settings.max_spin)
+
+    @abstractmethod
+    def cost(self, state: MpmState) -> Tensor:
+        """How far a state is from the goal, `[B]`."""
+
+    def reward(self, state: MpmState, action: Tensor, following: MpmState) -> Tensor:
+        """reward_scale (cost before - cost after)."""
+        return self.reward_scale * (self.cost(state) - self.cost(following))
+
+    def stage_cost(self, state: MpmState, action: Tensor, following: MpmState, t: int) -> Tensor:
+        """The cost after the step."""
+        return self.cost(following)
+
+    def loss(self, course: Course) -> Tensor:
+        """The mean cost over the last quarter of the steps."""
+        last = max(1, course.stage_costs.shape[1] // 4)
+        return course.stage_costs[:, -last:].mean(1)
 
     def observe(self, state: MpmState) -> Tensor:
         """Places and velocities of some particles, then position and quaternion of each tool."""
@@ -86,7 +113,9 @@ class MpmTask(Task):
             vertices = torch.tensor(surface.vertices) @ turns[k].T + state.effector_position[env, k].detach().double().cpu()
             meshes.append(Surface(vertices.numpy(), surface.faces, self.tool_colors[k % len(self.tool_colors)], self.tool_alpha))
         lattice = self.settings.cell / 2
-        return Drawing(points.numpy(), torch.repeat_interleave(colors, counts, 0).numpy(), 0.6 * lattice, meshes, ground=self.model.lower[-1])
+        return Drawing(
+            points.numpy(), torch.repeat_interleave(colors, counts, 0).numpy(), 0.6 * lattice, meshes, ground=self.model.lower[-1]
+        )
 
     def _surfaces(self) -> list:
         if not hasattr(self, "_meshes"):

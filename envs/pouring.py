@@ -13,7 +13,6 @@ from ..sim.materials import Liquid
 from ..sim.mpm import Body, Effector, MpmModel, MpmState
 from ..sim.sdf import Cylinder, Difference, Moved
 from .mpm_task import MpmSettings, MpmTask
-from .task import Course
 
 if TYPE_CHECKING:
     from ..sim.render import Camera
@@ -27,7 +26,7 @@ class PouringSettings(MpmSettings):
     dt: float = 0.02
     radius: float = 0.035
     """Of the glass inside."""
-    depth: float = 0.09
+    depth: float = 0.07
     """Of the glass inside."""
     wall: float = 0.015
     """Thickness of the glass."""
@@ -53,17 +52,17 @@ class Pouring(MpmTask):
         cost(s) = mean_w |z_w - cell|_s + keep * mean_m sum_i |x_m,i - x_m,i(0)|_s,     |d|_s = sqrt(d^2 + e^2) - e,  e = 1 mm
 
     the distances of FluidLab's task, as means instead of sums, with corners rounded so that the start has a derivative.
-    The loss is the mean cost over the last quarter of the steps: what counts is where the liquids end. The reward of a step is
-    100 (cost before - cost after), so that an episode's rewards sum to 100 (first cost - last cost): both measure the same.
+    The loss is the mean cost over the last quarter of the steps, the reward of a step 100 (cost before - cost after).
     """
 
     presets = {
         "small": PouringSettings(),
-        "full": PouringSettings(horizon=150, dt=0.01, cell=0.005, radius=0.04, fill=0.04, depth=0.12, speed_of_sound=10.0),
+        "full": PouringSettings(horizon=150, dt=0.01, cell=0.005, radius=0.04, fill=0.04, depth=0.095, speed_of_sound=10.0),
     }
     body_colors = ((0.95, 0.93, 0.88), (0.25, 0.55, 0.85))
     tool_colors = ((0.75, 0.85, 0.90),)
     tool_alpha = 0.35
+    reward_scale = 100.0
     iterations = 40
 
     def scene(self) -> MpmModel:
@@ -71,7 +70,7 @@ class Pouring(MpmTask):
         own = self.settings
         box = Cylinder(own.radius + own.wall, (own.depth + own.wall) / 2)
         cavity = Moved(Cylinder(own.radius, own.depth / 2 + own.wall), (0.0, 0.0, 1.5 * own.wall))
-        place = (0.12, 0.10, 0.12 + own.depth / 2)
+        place = (0.12, 0.10, 0.10 + own.depth / 2)
         floor = -own.depth / 2 + own.wall / 2
         inner = own.radius - own.cell / 4
         liquids = (("milk", own.milk_density, own.milk_viscosity), ("water", own.water_density, own.water_viscosity))
@@ -81,8 +80,10 @@ class Pouring(MpmTask):
             shape = Moved(Cylinder(inner, own.fill / 2), (place[0], place[1], place[2] + middle))
             bodies.append(Body.seeded(shape, Liquid(density, density * own.speed_of_sound**2, viscosity), own.cell))
         glass = Effector(Difference(box, cavity), place, friction=own.friction, softness=own.cell / 2)
-        upper = (0.40, 0.20, 0.32)
-        return MpmModel(bodies, (0.0, 0.0, 0.0), upper, own.cell, own.dt, walls="separate", effectors=(glass,), dtype=self.dtype, device=self.device)
+        upper = (0.40, 0.20, 0.26)
+        return MpmModel(
+            bodies, (0.0, 0.0, 0.0), upper, own.cell, own.dt, walls="separate", effectors=(glass,), dtype=self.dtype, device=self.device
+        )
 
     def initial_actions(self) -> Tensor:
         """A slow tilt that spills little: at rest nothing that the glass could do changes the cost to first order."""
@@ -96,19 +97,6 @@ class Pouring(MpmTask):
         stayed = _rounded(milk - self._start.position[:, self.bodies[0]]).sum(-1).mean(1)
         return _rounded(water[..., 2] - self.settings.cell).mean(1) + self.settings.keep * stayed
 
-    def reward(self, state: MpmState, action: Tensor, following: MpmState) -> Tensor:
-        """100 (cost before - cost after)."""
-        return 100 * (self.cost(state) - self.cost(following))
-
-    def stage_cost(self, state: MpmState, action: Tensor, following: MpmState, t: int) -> Tensor:
-        """The cost after the step."""
-        return self.cost(following)
-
-    def loss(self, course: Course) -> Tensor:
-        """The mean cost over the last quarter."""
-        last = max(1, course.stage_costs.shape[1] // 4)
-        return course.stage_costs[:, -last:].mean(1)
-
     def metrics(self, state: MpmState) -> dict[str, Tensor]:
         """Shares of the water that left the glass, and of the milk that stayed in it."""
         bottom = state.effector_position[:, :1, 2] - self.settings.depth / 2 - self.settings.wall
@@ -119,7 +107,7 @@ class Pouring(MpmTask):
         """From the front and a little above."""
         from ..sim.render import Camera
 
-        return Camera((0.24, -0.48, 0.36), (0.19, 0.10, 0.11), field_of_view=36)
+        return Camera((0.22, -0.46, 0.33), (0.18, 0.10, 0.09), field_of_view=34)
 
     def vary(self, generator: np.random.Generator) -> dict[str, Any]:
         """Viscosities over a decade, the glass's friction, and fill heights within a tenth."""

@@ -143,6 +143,10 @@ class Task(ABC):
         """The differentiable objective `[B]`: the sum of the stage costs, plus the final cost."""
         return course.stage_costs.sum(1) + self.final_cost(course.final)
 
+    def initial_actions(self) -> Tensor:
+        """Where an optimizer starts, `[T, A]`: nothing is done, unless a task knows that this has no slope to follow."""
+        return torch.zeros(self.horizon, *self.action_space.shape, dtype=self.dtype, device=self.device)
+
     def metrics(self, state: State) -> dict[str, Tensor]:
         """Figures for people, each `[B]`; reported at the end of an episode."""
         return {}

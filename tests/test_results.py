@@ -10,10 +10,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy import PointState, point_state
+
 from pliant.app.results import FINISHED, INTERRUPTED, RUNNING, Result, RunFolder, default_folder, load_actions
 from pliant.errors import FileFormatError, OptionError, PliantError
 from pliant.sim.rollout import Trajectory
-from toy import PointState, point_state
 
 
 def result(**changes):

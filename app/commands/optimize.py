@@ -109,6 +109,7 @@ def _search(task: Task, result: Result, folder: RunFolder, resume: bool) -> Opti
 
     settings = result.settings
     iterations, time_limit = settings["iterations"], settings["time_limit"]
+    initial = task.initial_actions()
     begun = False
     with warnings.catch_warnings(), progress(f"{result.task} {settings['method']}") as report:
         warnings.showwarning = lambda message, *_, **__: say(f"Warning: {message}")
@@ -127,6 +128,7 @@ def _search(task: Task, result: Result, folder: RunFolder, resume: bool) -> Opti
             settings["method"],
             iterations=iterations,
             time_limit=time_limit,
+            initial=initial if initial.any() else None,  # without, the optimizer starts with a little noise
             seed=result.seed,
             knots=settings["knots"],
             interpolation=settings["interpolation"],

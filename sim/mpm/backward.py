@@ -238,7 +238,7 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                 for i in ti.static(range(dim)):
                     shared_bar[rec, s, i] += dt * bar[i]
                     total_bar[i] = bar[i] / total[dim]
-                    total_bar[dim] -= bar[i] * total[i] / (total[dim] * total[dim])
+                    total_bar[dim] -= bar[i] / total[dim] * (total[i] / total[dim])  # the square of a small mass underflows
             for c in range(images):
                 exists, image, signs = mirror(dim, c, rel, cells, wall_kind, one)
                 if exists:
