@@ -86,7 +86,7 @@ def _bar(title: str) -> Iterator[Report]:
 
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[text]}"), TimeElapsedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        work = bar.add_task(title, total=1.0, text="compiling kernels")
+        work = bar.add_task(title, total=1.0, text="starting")
 
         def report(share: float, text: str) -> None:
             bar.update(work, completed=min(1.0, share), text=text)

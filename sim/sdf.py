@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from .sdf_base import Sdf, Vector, positive, vector
+from .sdf_base import Sdf, Vector, finite, positive, vector
 from .sdf_grid import GridSdf
 from .sdf_shapes import Box, Capsule, Cylinder, Difference, Moved, Plane, Sphere, Union
 
@@ -39,7 +39,7 @@ def fill(sdf: Sdf, spacing: float, *, lower: Vector | None = None, phase: float 
         ModelError: if the spacing is not positive, so small that the lattice has over 50 million points, or so large that none is inside.
     """
     positive("spacing", spacing)
-    if not 0.0 <= phase <= 1.0:
+    if not 0.0 <= finite("phase", phase) <= 1.0:
         raise ModelError(f"phase is {phase}; it must lie between 0 and 1.")
     low, high = sdf.bounds()
     corner = low if lower is None else vector("lower", lower)

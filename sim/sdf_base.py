@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,6 +13,9 @@ from ..errors import ModelError, ShapeError
 
 Number = float | Tensor
 Vector = Sequence[float] | Tensor
+
+LARGEST = 1e30
+"""No length is beyond this [m]: squares must not overflow."""
 
 
 class Sdf(ABC):
@@ -40,7 +43,8 @@ class Sdf(ABC):
 
         Its length is 1 wherever one surface point is the closest. Where several are, it belongs to one of them, or is zero by symmetry.
         """
-        tracked = torch.is_grad_enabled() and (points.requires_grad or self.value(points.reshape(-1, points.shape[-1])[:0]).requires_grad)
+        none = self._checked(points).reshape(-1, self.dimension)[:0]
+        tracked = torch.is_grad_enabled() and (points.requires_grad or self.value(none).requires_grad)
         with torch.enable_grad():
             variable = points if points.requires_grad else points.detach().requires_grad_()
             (gradient,) = torch.autograd.grad(self.value(variable).sum(), variable, create_graph=tracked)
@@ -60,7 +64,26 @@ def like(value: object, points: Tensor) -> Tensor:
 
 def double(value: object) -> Tensor:
     """A parameter as a float64 tensor on the CPU, cut from the graph."""
-    return torch.as_tensor(value).detach().to("cpu", torch.float64)
+    return value.detach().to("cpu", torch.float64) if isinstance(value, Tensor) else torch.as_tensor(value, dtype=torch.float64)
+
+
+def numbers(name: str, value: object) -> Tensor:
+    """A parameter's numbers, all finite, as `double` gives them.
+
+    Raises:
+        ModelError: naming the parameter if it is anything else, or a list of tensors that `like` would cut from the graph.
+    """
+    if not isinstance(value, Tensor | np.ndarray | Sequence | float | int) or isinstance(value, str):
+        raise ModelError(f"{name} must be numbers, not {type(value).__name__}.")
+    if isinstance(value, Sequence) and any(isinstance(part, Tensor) and part.requires_grad for part in value):
+        raise ModelError(f"{name} is a list of tensors that require gradients; make it one tensor with torch.stack.")
+    try:
+        found = double(value)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{name} must be numbers: {' '.join(str(error).split())}.") from error
+    if not bool((found.abs() <= LARGEST).all()):
+        raise ModelError(f"{name} is {found.tolist()}; it must be finite, and at most {LARGEST:.0e}.")
+    return found
 
 
 def finite(name: str, value: Number) -> float:
@@ -69,13 +92,10 @@ def finite(name: str, value: Number) -> float:
     Raises:
         ModelError: naming the parameter if it is none.
     """
-    try:
-        number = float(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{name} must be one number, not {type(value).__name__}.") from error
-    if not math.isfinite(number):
-        raise ModelError(f"{name} is {number}; it must be finite.")
-    return number
+    found = numbers(name, value)
+    if found.ndim:
+        raise ModelError(f"{name} must be one number, not of shape {list(found.shape)}.")
+    return float(found)
 
 
 def positive(name: str, value: Number) -> None:
@@ -85,21 +105,16 @@ def positive(name: str, value: Number) -> None:
         ModelError: naming the parameter if it is none.
     """
     if finite(name, value) <= 0:
-        raise ModelError(f"{name} is {float(value)}; it must be positive.")
+        raise ModelError(f"{name} is {finite(name, value)}; it must be positive.")
 
 
-def vector(name: str, value: Vector, *, positive: bool = False) -> Tensor:
-    """A finite, perhaps positive vector `[D]`, D = 2 or 3, as float64.
+def vector(name: str, value: Vector) -> Tensor:
+    """A finite vector `[D]`, D = 2 or 3, as float64.
 
     Raises:
         ModelError: naming the parameter if it is none.
     """
-    try:
-        numbers = double(value)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{name} must be a list of numbers, not {type(value).__name__}.") from error
-    if numbers.ndim != 1 or len(numbers) not in (2, 3):
-        raise ModelError(f"{name} must have 2 or 3 components, not shape {list(numbers.shape)}.")
-    if not bool(numbers.isfinite().all()) or (positive and bool((numbers <= 0).any())):
-        raise ModelError(f"{name} is {numbers.tolist()}; it must be {'positive and ' if positive else ''}finite.")
-    return numbers
+    found = numbers(name, value)
+    if found.ndim != 1 or len(found) not in (2, 3):
+        raise ModelError(f"{name} must have 2 or 3 components, not shape {list(found.shape)}.")
+    return found

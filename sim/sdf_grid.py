@@ -17,7 +17,7 @@ from .isosurface import level_set
 from .mesh import Mesh, require_closed
 from .mesh_distance import closest_points, inside_grid
 from .mesh_topology import Floats
-from .sdf_base import Sdf, double, like
+from .sdf_base import Sdf, double, finite, like, numbers
 
 MAX_NODES = 2**26
 """The most nodes of a grid: 2 GB of values and gradients in float64."""
@@ -214,13 +214,10 @@ class GridSdf(Sdf):
 
 def _per_axis(name: str, value: float | Sequence[float], dimension: int) -> Floats:
     """One number for each axis, from one for all or one for each."""
-    try:
-        array = np.broadcast_to(np.asarray(value, dtype=np.float64), dimension).copy()
-    except (TypeError, ValueError) as error:
-        raise ModelError(f"{name} must be one number, or {dimension}, not {value!r}.") from error
-    if not np.isfinite(array).all():
-        raise ModelError(f"{name} is {value}; it must be finite.")
-    return array
+    found = numbers(name, value)
+    if tuple(found.shape) not in ((), (dimension,)):
+        raise ModelError(f"{name} must be one number, or {dimension}, not of shape {list(found.shape)}.")
+    return found.expand(dimension).numpy().copy()
 
 
 def _grid(low: Tensor, high: Tensor, spacing: float | Sequence[float], margin: float) -> tuple[Floats, Floats, tuple[int, ...]]:
@@ -228,11 +225,11 @@ def _grid(low: Tensor, high: Tensor, spacing: float | Sequence[float], margin: f
     step = _per_axis("spacing", spacing, len(low))
     if (step <= 0).any():
         raise ModelError(f"spacing is {spacing}; it must be positive.")
-    if not 0.0 <= margin < math.inf:
-        raise ModelError(f"margin is {margin}; it must be finite and not negative.")
+    if finite("margin", margin) < 0:
+        raise ModelError(f"margin is {margin}; it must not be negative.")
     count = np.ceil((high - low + 2.0 * margin).numpy() / step - 1e-9) + 1
     if count.prod() > MAX_NODES:
-        limit = f"at most {MAX_NODES} are allowed. Use a coarser one."
+        limit = f"at most {MAX_NODES} are allowed; use a coarser one."
         raise ModelError(f"A spacing of {step.tolist()} m makes a grid of {count.prod():.3g} nodes; {limit}")
     size = tuple(max(2, int(n)) for n in count)
     return 0.5 * (low + high).numpy() - 0.5 * (np.array(size) - 1) * step, step, size

@@ -13,7 +13,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from ..errors import ModelError
-from .sdf_base import Number, Sdf, Vector, double, finite, like, positive, vector
+from .sdf_base import LARGEST, Number, Sdf, Vector, double, finite, like, numbers, positive, vector
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -27,7 +27,8 @@ class Box(Sdf):
     half_extents: Vector
 
     def __post_init__(self) -> None:
-        vector("Box.half_extents", self.half_extents, positive=True)
+        if bool((vector("Box.half_extents", self.half_extents) <= 0).any()):
+            raise ModelError(f"Box.half_extents are {double(self.half_extents).tolist()}; they must be positive.")
 
     @property
     def dimension(self) -> int:
@@ -65,7 +66,7 @@ class Sphere(Sdf):
 
     @override
     def bounds(self) -> tuple[Tensor, Tensor]:
-        return _symmetric([float(self.radius)] * self.dimension)
+        return _symmetric([float(double(self.radius))] * self.dimension)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -92,7 +93,7 @@ class Cylinder(Sdf):
 
     @override
     def bounds(self) -> tuple[Tensor, Tensor]:
-        return _symmetric([float(self.radius)] * 2 + [float(self.half_height)])
+        return _symmetric([float(double(self.radius))] * 2 + [float(double(self.half_height))])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -123,8 +124,8 @@ class Capsule(Sdf):
 
     @override
     def bounds(self) -> tuple[Tensor, Tensor]:
-        radius = float(self.radius)
-        return _symmetric([radius] * (self.dimension - 1) + [float(self.half_length) + radius])
+        radius = float(double(self.radius))
+        return _symmetric([radius] * (self.dimension - 1) + [float(double(self.half_length)) + radius])
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -143,7 +144,7 @@ class Plane(Sdf):
 
     def __post_init__(self) -> None:
         length = vector("Plane.normal", self.normal).norm()
-        if not 1e-100 < float(length) < 1e100:
+        if float(length) < 1 / LARGEST:
             raise ModelError("Plane.normal must not be zero.")
         finite("Plane.offset", self.offset)
         positive("Plane.extent", self.extent)
@@ -161,7 +162,7 @@ class Plane(Sdf):
     @override
     def bounds(self) -> tuple[Tensor, Tensor]:
         normal = double(self.normal)
-        foot = normal / normal.norm() * float(self.offset)
+        foot = normal / normal.norm() * float(double(self.offset))
         return foot - self.extent, foot + self.extent
 
 
@@ -245,12 +246,12 @@ class Moved(Sdf):
             raise ModelError(f"Moved.translation has {len(self.translation)} components; the body has {self.sdf.dimension}.")
         if self.rotation is None:
             return
-        given = double(self.rotation)
+        given = numbers("Moved.rotation", self.rotation)
         kinds = [(3, 3), (4,)] if self.dimension == 3 else [(2, 2), ()]
-        if tuple(given.shape) not in kinds or not bool(given.isfinite().all()) or (given.shape == (4,) and not bool(given.any())):
-            wanted = "a matrix [3, 3] or a quaternion [4]" if self.dimension == 3 else "a matrix [2, 2] or an angle"
-            raise ModelError(f"Moved.rotation must be {wanted}, finite and not zero, not of shape {list(given.shape)}.")
-        matrix = self._matrix(given)
+        if tuple(given.shape) not in kinds or (given.shape == (4,) and float(given.norm()) < 1 / LARGEST):
+            wanted = "a matrix [3, 3] or a quaternion [4] that is not zero" if self.dimension == 3 else "a matrix [2, 2] or an angle"
+            raise ModelError(f"Moved.rotation must be {wanted}, not {given.tolist()}.")
+        matrix = self._matrix(given).detach()
         error = (matrix @ matrix.T - torch.eye(self.dimension, dtype=matrix.dtype)).abs().max()
         if float(error) > 1e-5 or float(torch.linalg.det(matrix)) < 0:
             raise ModelError(f"Moved.rotation is no rotation: R R^T misses the identity by {float(error):.1g}, or it mirrors.")

@@ -1,12 +1,12 @@
 """The command line: what it writes, what it says when something is wrong, and how it stops."""
 
 import json
+import math
 import resource
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import imageio.v3
@@ -16,7 +16,7 @@ import torch
 from toy import PointState, Reach
 from typer.testing import CliRunner
 
-import pliant.validation
+import pliant
 from pliant import benchmarks
 from pliant.app.cli import app
 from pliant.app.commands.optimize import default_iterations
@@ -30,6 +30,7 @@ from pliant.benchmarks.mpm import figures
 from pliant.envs.registry import TASKS
 from pliant.errors import OptionError, UnknownNameError
 from pliant.sim import SOLVERS, solver_class
+from pliant.validation import CASES, Measured, case
 
 QUICK = ("--iterations", "3", "--no-video")
 
@@ -443,11 +444,9 @@ def test_ctrl_c_while_drawing_leaves_the_result(monkeypatch):
         ("bench mpn", "Did you mean mpm"),
     ],
 )
-def test_wrong_usage_is_told_in_a_line_or_two_and_leaves_nothing_behind(words, said, tmp_path, monkeypatch):
+def test_wrong_usage_is_told_in_a_line_or_two_and_leaves_nothing_behind(words, said, tmp_path):
     if "--device cuda" in words and torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
-    monkeypatch.setattr(pliant.validation, "CASES", CASES, raising=False)
-    monkeypatch.setattr(pliant.validation, "run_case", None, raising=False)
     assert said in complaint(*words.split())
     assert list(tmp_path.iterdir()) == []
 
@@ -489,42 +488,31 @@ def test_our_own_mistakes_have_a_traceback_only_on_demand(monkeypatch):
 # validate and bench
 
 
-@dataclass(frozen=True)
-class FakeCase:
-    params: dict
-    tolerance: float = 0.1
-    source: str = "a book"
+def drop(height: float = 1.0, mode: str = "a") -> Measured:
+    """Falls."""
+    return Measured([height, math.nan], 1.0, abs(height - 1))
 
 
-@dataclass(frozen=True)
-class FakeResult:
-    case: str
-    params: dict
-    error: float
-    passed: bool
-    value: tuple = (1.0, float("nan"))
-    reference: float = 1.0
-    tolerance: float = 0.1
-    seconds: float = 0.5
-    source: str = "a book"
-
-    def to_json(self):
-        return asdict(self)
+def push(force: float = 2.0) -> Measured:
+    """Pushes."""
+    return Measured(force, 2.0, 0.0)
 
 
-CASES = {"mpm.drop": FakeCase({"height": 1.0, "mode": "a"}), "mpm.push": FakeCase({"force": 2.0}), "pde.heat": FakeCase({})}
+def heat() -> Measured:
+    """Burns."""
+    raise FloatingPointError("overflow")
 
 
 @pytest.fixture
-def cases(monkeypatch):
-    def run_case(name, params):
-        if name == "pde.heat":
-            raise FloatingPointError("overflow")
-        height = params.get("height", 1.0)
-        return FakeResult(name, {**CASES[name].params, **params}, abs(height - 1), abs(height - 1) < 0.1)
-
-    monkeypatch.setattr(pliant.validation, "CASES", CASES, raising=False)
-    monkeypatch.setattr(pliant.validation, "run_case", run_case, raising=False)
+def cases():
+    """Three small cases in place of the real ones: one that can fail, one that passes, one that breaks off."""
+    real = dict(CASES)
+    CASES.clear()
+    for name, function in {"mpm.drop": drop, "mpm.push": push, "pde.heat": heat}.items():
+        case(name, source="a book", tolerance=0.1)(function)
+    yield CASES
+    CASES.clear()
+    CASES.update(real)
 
 
 @pytest.mark.usefixtures("cases")
@@ -539,11 +527,10 @@ def test_validate_runs_cases_by_name_or_prefix_and_tells_which_failed():
     assert "FloatingPointError: overflow" in broken.stderr
 
 
-@pytest.mark.usefixtures("cases")
-def test_validate_prints_one_object_a_case():
+def test_validate_prints_one_object_a_case(cases):
     done = cli("validate", "--json", status=1)
     objects = [json.loads(line, parse_constant=pytest.fail) for line in done.stdout.splitlines()]
-    assert [entry["case"] for entry in objects] == list(CASES)
+    assert [entry["case"] for entry in objects] == list(cases)
     keys = {"case", "params", "value", "reference", "error", "tolerance", "passed", "seconds", "source"}
     assert all(set(entry) == keys for entry in objects)
     assert objects[0]["value"] == [1.0, None]
@@ -552,13 +539,13 @@ def test_validate_prints_one_object_a_case():
     assert alone["params"] == {"height": 1.05, "mode": "b"}
 
 
-@pytest.mark.usefixtures("cases")
-def test_validate_refuses_parameters_that_no_case_has():
+def test_validate_refuses_parameters_that_no_case_has(cases):
+    assert "finite" in complaint("validate", "mpm", "height=nan")
     assert "height" in complaint("validate", "mpm", "hight=2")
     assert "Did you mean mpm.push" in complaint("validate", "mpm.pus")
     assert "name=value" in complaint("validate", "=3")
     listed = json.loads(cli("validate", "--list", "--json").stdout)
-    assert [entry["case"] for entry in listed] == list(CASES)
+    assert [entry["case"] for entry in listed] == list(cases)
     assert "height=1.0" in cli("validate", "mpm", "--list").stdout
 
 

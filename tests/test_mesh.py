@@ -82,7 +82,7 @@ def test_tetrahedra_get_their_boundary_as_faces(tmp_path, suffix):
 def test_a_surface_in_a_volume_file_is_replaced_by_the_whole_boundary(tmp_path):
     vertices, tetrahedra = two_tetrahedra()
     meshio.write(
-        tmp_path / "m.msh", meshio.Mesh(vertices, [("triangle", np.array([[0, 1, 2]])), ("tetra", tetrahedra)]), file_format="gmsh"
+        tmp_path / "m.msh", meshio.Mesh(vertices, [("triangle", np.array([[0, 1, 2]])), ("tetra", tetrahedra)]), file_format="gmsh22"
     )
     assert len(load_mesh(tmp_path / "m.msh").faces) == 6
 

@@ -120,8 +120,8 @@ def _search(task: Task, result: Result, folder: RunFolder, resume: bool) -> Opti
                 _mark(folder, result)
                 begun = True
             shares = [done.iteration / iterations if iterations else 0.0, done.seconds / time_limit if time_limit else 0.0]
-            of = f" of {iterations}" if iterations else ""
-            report(max(shares), f"iteration {done.iteration}{of}, loss {number(done.loss)}, best {number(done.best)}")
+            of = f"/{iterations}" if iterations else ""
+            report(max(shares), f"{done.iteration}{of}, loss {number(done.loss)}, best {number(done.best)}")
 
         found = optimize(
             task_objective(task),

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import OptionError
-from ..options import known, literal, pairs
+from ..options import known, pairs
 from ..terminal import number, print_json, say
 
 KEYS = ("case", "params", "value", "reference", "error", "tolerance", "passed", "seconds", "source")
@@ -28,26 +28,27 @@ def validate(
     from ...validation import CASES, run_case
 
     names = chosen([word for word in words if "=" not in word], list(CASES))
+    given = pairs(word for word in words if "=" in word)
+    _check_parameters(given, [CASES[name].defaults for name in names])
     if list_:
         _list({name: CASES[name] for name in names}, json)
         return
-    given = {name: literal(value) for name, value in pairs(word for word in words if "=" in word).items()}
-    _check_parameters(given, {name: CASES[name].params for name in names})
     failed = []
     for name in names:
-        params = {key: value for key, value in given.items() if key in CASES[name].params}
+        settings = [f"{key}={value}" for key, value in given.items() if key in CASES[name].defaults]
         try:
-            found = run_case(name, params).to_json()
+            found = run_case(name, settings)
+            record, passed = found.record(), found.passed
         except Exception as error:
             if given or len(names) == 1:
                 raise
             say(f"{name} broke off: {type(error).__name__}: {error}")
-            found = {**dict.fromkeys(KEYS), "case": name, "params": CASES[name].params, "passed": False}
-        failed += [] if found["passed"] else [name]
+            record, passed = {**dict.fromkeys(KEYS), "case": name, "params": CASES[name].defaults, "passed": False}, False
+        failed += [] if passed else [name]
         if json:
-            print_json(found, indent=None)
+            print_json(record, indent=None)
         else:
-            _print(found)
+            _print(record)
     if not json:
         typer.echo(f"{len(names) - len(failed)} of {len(names)} passed" + (f"; failed: {', '.join(failed)}" if failed else ""))
     if failed:
@@ -67,9 +68,9 @@ def chosen(wanted: list[str], names: list[str]) -> list[str]:
     return [name for name in names if name in found] if wanted else names
 
 
-def _check_parameters(given: dict[str, Any], params: dict[str, dict[str, Any]]) -> None:
+def _check_parameters(given: dict[str, str], defaults: list[Any]) -> None:
     """Raises OptionError for a parameter that none of the cases has."""
-    every = sorted({key for entry in params.values() for key in entry})
+    every = sorted({key for entry in defaults for key in entry})
     for key in given:
         if key not in every:
             raise OptionError(f"No chosen case has a parameter {key!r}; there are: {', '.join(every) or 'none'}.")
@@ -77,20 +78,21 @@ def _check_parameters(given: dict[str, Any], params: dict[str, dict[str, Any]]) 
 
 def _list(cases: dict[str, Any], json: bool) -> None:
     if json:
-        fields = ("params", "tolerance", "source")
-        print_json([{"case": name, **{field: getattr(case, field) for field in fields}} for name, case in cases.items()])
+        print_json(
+            [{"case": name, "params": case.defaults, "tolerance": case.tolerance, "source": case.source} for name, case in cases.items()]
+        )
         return
     for name, case in cases.items():
-        params = " ".join(f"{key}={value}" for key, value in case.params.items())
-        typer.echo(f"{name}  {params}\n    tolerance {number(case.tolerance)}; {case.source}")
+        params = " ".join(f"{key}={value}" for key, value in case.defaults.items())
+        typer.echo(f"{name}  {params}\n    {case.summary}\n    tolerance {number(case.tolerance)}; {case.source}")
 
 
-def _print(found: dict[str, Any]) -> None:
-    mark = "passed" if found["passed"] else "FAILED"
-    error, tolerance, seconds = (number(found[name]) for name in ("error", "tolerance", "seconds"))
-    typer.echo(f"{mark}  {found['case']}  error {error} (tolerance {tolerance}), {seconds} s")
-    if not found["passed"]:
-        typer.echo(f"        value {_short(found['value'])}, reference {_short(found['reference'])}; {found['source']}")
+def _print(record: dict[str, Any]) -> None:
+    mark = "passed" if record["passed"] else "FAILED"
+    error, tolerance, seconds = (number(record[key]) for key in ("error", "tolerance", "seconds"))
+    typer.echo(f"{mark}  {record['case']}  error {error} (tolerance {tolerance}), {seconds} s")
+    if not record["passed"]:
+        typer.echo(f"        value {_short(record['value'])}, reference {_short(record['reference'])}; {record['source']}")
 
 
 def _short(value: Any) -> str:

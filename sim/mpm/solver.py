@@ -140,11 +140,9 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
 
     def _advance(self, state: MpmState, control: EffectorControl, index: Tensor | None) -> MpmState:
         """One step of environments that all still run; `index` says which of a larger batch they are."""
-        finite = torch.stack(
-            [torch.isfinite(t.reshape(len(t), -1)).all(1) for t in (*state.tensors(), *control.tensors()) if t.numel()]
-        ).all(0)
-        if not bool(finite.all()):
-            return self._advance_finite(state, control, index, finite)
+        status = self._readiness(state, control)
+        if bool(status.any()):
+            return self._advance_ready(state, control, index, status)
         centre, rotation, end = self._motion(state, control)
         mass, par = self._matter(state.batch, index)
         *particles, status = MpmStep.apply(
@@ -153,10 +151,20 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
         )  # fmt: skip
         return MpmState(status, *particles, *end)
 
-    def _advance_finite(self, state: MpmState, control: EffectorControl, index: Tensor | None, finite: Tensor) -> MpmState:
-        """Steps the environments whose numbers are finite, and marks the others."""
-        marked = state.replace(status=torch.full_like(state.status, int(Outcome.NOT_FINITE)))
-        good = finite.nonzero()[:, 0]
+    def _readiness(self, state: MpmState, control: EffectorControl) -> Tensor:
+        """What is wrong with each environment before the step, as an outcome, int32 [B]; the kernels rely on particles within the grid."""
+        status = torch.zeros_like(state.status)
+        place = (state.position - self._tensor(self.model.lower)) / self.model.cell
+        outside = (place < -0.5) | (place >= self._tensor(self.model.cells) + 0.5)
+        status[outside.flatten(1).any(1)] = int(Outcome.OUT_OF_DOMAIN)
+        for tensor in (*state.tensors()[1:], *control.tensors()):
+            status[~torch.isfinite(tensor.reshape(len(tensor), -1)).all(1)] = int(Outcome.NOT_FINITE)
+        return status
+
+    def _advance_ready(self, state: MpmState, control: EffectorControl, index: Tensor | None, status: Tensor) -> MpmState:
+        """Steps the environments whose `status` is OK, and marks the others."""
+        marked = state.replace(status=status)
+        good = marked.ok.nonzero()[:, 0]
         if not len(good):
             return marked
         stepped = self._advance(state[good], control[good], good if index is None else index[good])
