@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
@@ -29,7 +30,7 @@ class Invocation:
 
 
 class Verbs(TyperGroup):
-    """The verbs, with one place where every error ends: 2 for the user's, 1 for ours, 130 for Ctrl-C."""
+    """The verbs, with one place where every error ends: 2 for the user's, 1 for ours, 130 for Ctrl-C or a SIGTERM."""
 
     def main(
         self,
@@ -86,6 +87,8 @@ def pliant(
 
 def main() -> None:
     """What the console script `pliant` calls."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background jobs ignore the first, and a batch system sends the second
+        signal.signal(number, signal.default_int_handler)
     app()
 
 

@@ -58,7 +58,9 @@ def number(value: Any) -> str:
         return ", ".join(map(number, value))
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "-" if value is None else str(value)
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return f"{value:.4g}" if math.isfinite(value) else "-"
+    return str(value)
 
 
 def home(path: Path) -> str:

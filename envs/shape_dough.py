@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 class ShapeDoughSettings(MpmSettings):
     """Settings of ShapeDough. Lengths in metres."""
 
-    horizon: int = 50
+    horizon: int = 40
     dt: float = 0.02
     target: str = ""
     """Closed mesh of the wanted shape, any format that meshio or trimesh read; by default the loaf that ships with pliant."""
@@ -36,7 +36,7 @@ class ShapeDoughSettings(MpmSettings):
     block: tuple[float, float, float] = (0.09, 0.07, 0.06)
     """Edges of the dough at the start."""
     density: float = 1200.0
-    youngs_modulus: float = 3e4
+    youngs_modulus: float = 2e4
     poisson_ratio: float = 0.35
     yield_stress: float = 1000.0
     hardening: float = 0.0

@@ -295,10 +295,10 @@ def test_nothing_that_can_be_simulated_is_a_failed_check():
 # interruption and full disks
 
 
-def optimizing(tmp_path, *words):
+def optimizing(tmp_path, *words, **options):
     """A run that would take an hour, once it has done an iteration."""
-    process = child("optimize", "toy:Reach", "--iterations", 10**6, "--out", tmp_path / "out", *words)
-    until = time.monotonic() + 60
+    process = child("optimize", "toy:Reach", "--iterations", 10**6, "--out", tmp_path / "out", *words, **options)
+    until = time.monotonic() + 120
     while not (tmp_path / "out" / "result.json").exists():
         assert process.poll() is None, process.stderr.read()
         assert time.monotonic() < until
@@ -306,9 +306,10 @@ def optimizing(tmp_path, *words):
     return process
 
 
-def test_ctrl_c_keeps_the_best_writes_the_folder_and_says_how_to_go_on(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_the_best_writes_the_folder_and_says_how_to_go_on(number, tmp_path):
     process = optimizing(tmp_path, "--seed", 1, "--json")
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in said
@@ -339,12 +340,19 @@ def test_a_killed_run_goes_on_from_its_last_second(tmp_path):
     assert json.loads(cli("optimize", "toy:Reach", *words).stdout)["metrics"]["iterations"] > 0
 
 
+def test_a_background_job_of_a_shell_can_be_interrupted(tmp_path):
+    process = optimizing(tmp_path, "--no-video", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN))
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+
+
 def limited(size):
     return lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
 
 
 def test_a_disk_that_fills_up_spares_what_fits(tmp_path):
-    words = ("optimize", "toy:Reach", "--iterations", 200, "--no-video", "--out", tmp_path / "out")
+    words = ("optimize", "toy:Reach", "--iterations", 20, "--no-video", "--out", tmp_path / "out")
     process = child(*words, preexec_fn=limited(6000))
     _, said = process.communicate(timeout=120)
     assert process.returncode == 2, said

@@ -59,7 +59,7 @@ class Scene:
         centred = state.position - state.position.mean(1, keepdim=True)
         state = state.replace(velocity=state.velocity + centred @ stretch.T, apic_affine=stretch.expand_as(state.apic_affine).clone())
         if self.contact:
-            down = torch.tensor([0.3] + [0.0] * (self.dimension - 2) + [-1.0], dtype=torch.float64)
+            down = torch.tensor([1.0] + [0.0] * (self.dimension - 2) + [-1.0], dtype=torch.float64)
             control = EffectorControl(down.expand_as(control.linear_velocity).clone(), torch.full_like(control.angular_velocity, 3.0))
         fields = [*zip(state.names()[1:], state.tensors()[1:], strict=True), *zip(control.names(), control.tensors(), strict=True)]
         return {**{name: tensor for name, tensor in fields if tensor.numel()}, **self._parameters()}
@@ -67,7 +67,7 @@ class Scene:
     def _parameters(self) -> Inputs:
         values = dict(MATERIALS[self.material][1])
         if self.contact:
-            values |= {"friction": 0.4, "softness": 2 * CELL}
+            values |= {"friction": 0.2, "softness": 2 * CELL}
         tensors = {name: torch.full((1,), value, dtype=torch.float64) for name, value in values.items()}
         tensors["gravity"] = torch.full((1, self.dimension), -9.81, dtype=torch.float64)
         if self.contact:
@@ -86,7 +86,7 @@ class Scene:
             # Voxels of its own: those that the model would choose depend on the softness.
             pin = GridSdf.sample(Capsule(0.06, 0.04, dimension=d), CELL / 4, 4 * CELL)
             turn = 0.5 if d == 2 else [math.cos(0.25), math.sin(0.25), 0.0, 0.0]
-            tools = [Effector(pin, [0.18] * (d - 1) + [0.25], turn, friction=inputs["friction"], softness=inputs["softness"])]
+            tools = [Effector(pin, [0.14] * (d - 1) + [0.24], turn, friction=inputs["friction"], softness=inputs["softness"])]
         return MpmSolver(
             MpmModel(
                 [Body(lattice([start] * d, [start + edge] * d, spacing), matter, spacing**d, velocity=velocity)],

@@ -82,7 +82,8 @@ def optimize(
     status = _conclude(built, result, folder, found, drawn=not no_video, json=json)
     if found.interrupted:
         words = [word for word in context.obj.words if word not in ("--resume", "--overwrite")]
-        say(f"Interrupted; the best so far is kept. Go on with:  {shlex.join(['pliant', *words, '--resume'])}")
+        kept = "the best so far is kept" if math.isfinite(found.loss) else "nothing was evaluated yet"
+        say(f"Interrupted; {kept}. Go on with:  {shlex.join(['pliant', *words, '--resume'])}")
     if status:
         raise typer.Exit(status)
 

@@ -78,9 +78,8 @@ def _check_parameters(given: dict[str, str], defaults: list[Any]) -> None:
 
 def _list(cases: dict[str, Any], json: bool) -> None:
     if json:
-        print_json(
-            [{"case": name, "params": case.defaults, "tolerance": case.tolerance, "source": case.source} for name, case in cases.items()]
-        )
+        entries = [(name, case.defaults, case.tolerance, case.source) for name, case in cases.items()]
+        print_json([dict(zip(("case", "params", "tolerance", "source"), entry, strict=True)) for entry in entries])
         return
     for name, case in cases.items():
         params = " ".join(f"{key}={value}" for key, value in case.defaults.items())

@@ -19,12 +19,15 @@ from .stencil import (
     STICKY,
     TILE,
     block_index,
+    add_tiles,
+    block_of_tile,
+    fill_tile,
     first_node,
-    from_tiles,
     in_tile,
     is_image,
     mirror,
     node_slot,
+    place_of_slot,
     row_offset,
     row_slopes,
     row_weight,
@@ -51,7 +54,7 @@ def tool_width(dim: int) -> int:
 
 @lru_cache(maxsize=None)
 def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, atomic: bool) -> Any:
-    """The adjoint kernel that belongs to `forward_kernels` of the same arguments."""
+    """The adjoint kernels that belong to `forward_kernels` of the same arguments."""
     V = ti.types.vector(dim, real)
     VA = ti.types.vector(1 if dim == 2 else 3, real)
     VM = ti.types.vector(dim + 1, real)
@@ -164,11 +167,10 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
 
     @ti.func
     def node_adjoint(
-        n, rec, sub, dt, dx, lower, cells, gravity: ti.template(), tools, slots: ti.template(), owner: ti.template(),
-        slot_of: ti.template(), blocks_per_axis, tile_bar: ti.template(), raw: ti.template(), raw_bar: ti.template(),
-        wall_kind: ti.template(), wall_friction: ti.template(), centre: ti.template(), rotation: ti.template(), linear: ti.template(),
-        angular: ti.template(), coefficient: ti.template(), shape: ti.template(), frame: ti.template(), table: ti.template(),
-        shared_bar: ti.template(),
+        n, rec, sub, dt, dx, lower, cells, gravity: ti.template(), tools, slots: ti.template(), slot_of: ti.template(), blocks_per_axis,
+        velocity_bar: ti.template(), raw: ti.template(), raw_bar: ti.template(), wall_kind: ti.template(), wall_friction: ti.template(),
+        centre: ti.template(), rotation: ti.template(), linear: ti.template(), angular: ti.template(), coefficient: ti.template(),
+        shape: ti.template(), frame: ti.template(), table: ti.template(), shared_bar: ti.template(),
     ):  # fmt: skip
         """The adjoint of `node`: from the velocities of a node and its images to their momentum and mass."""
         s = n // BLOCK**dim
@@ -192,7 +194,7 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                     index = node_slot(dim, image + PAD, env, slot_of, blocks_per_axis)
                     if index >= 0:
                         value = raw[rec, index]
-                        value_bar = from_tiles(dim, image + PAD, env, owner, blocks_per_axis, tile_bar)
+                        value_bar = velocity_bar[0, index]
                         for i in ti.static(range(dim)):
                             total[i] += signs[i] * value[i]
                             bar[i] += signs[i] * value_bar[i]
@@ -247,36 +249,12 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                         value = total_bar
                         for i in ti.static(range(dim)):
                             value[i] *= signs[i]
-                        raw_bar[index] = value
-
-    @ti.func
-    def fill(
-        q,
-        t,
-        rec,
-        source: ti.template(),
-        timed: ti.template(),
-        blocks: ti.template(),
-        slot_of: ti.template(),
-        blocks_per_axis,
-        tile: ti.template(),
-    ):
-        node = unflatten(dim, t, 3) + ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
-        index = node_slot(dim, node, blocks[q, dim], slot_of, blocks_per_axis)
-        value = VM(0)
-        if index >= 0:
-            if ti.static(timed):
-                velocity = source[rec, index]
-                for i in ti.static(range(dim)):
-                    value[i] = velocity[i]
-            else:
-                value = source[index]
-        tile[q, t] = value
+                        raw_bar[0, index] = value
 
     @ti.func
     def push_adjoint(
-        p, q, src, dt, dx, lower, x: ti.template(), v: ti.template(), C: ti.template(), F: ti.template(), a: ti.template(),
-        mass: ti.template(), volume: ti.template(), par: ti.template(), kind: ti.template(), x_bar: ti.template(), v_bar: ti.template(),
+        p, q, src, rec, dt, dx, lower, x: ti.template(), v: ti.template(), C: ti.template(), F: ti.template(), a: ti.template(),
+        mass: ti.template(), volume: ti.template(), par: ti.template(), kind: ti.template(), stress: ti.template(), x_bar: ti.template(), v_bar: ti.template(),
         C_bar: ti.template(), F_bar: ti.template(), a_bar: ti.template(), mass_bar: ti.template(), par_bar: ti.template(),
         blocks: ti.template(), tile: ti.template(),
     ):  # fmt: skip
@@ -297,13 +275,8 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
         parameters = par[p]
         m = mass[p]
         velocity = v[src, p]
-        stress = L * 0
-        for k in ti.static(range(len(laws))):
-            if kind[p] == k:
-                _F1, _a1, tau = laws[k].update(deformation, internal, L, parameters, dt)
-                stress = tau
         unit = 4 * dt * volume[p] / (dx * dx)
-        affine = (m * L - unit * stress) * dx
+        affine = (m * L - unit * stress[rec, p]) * dx
         start = m * velocity - affine @ fx
         place_bar = V(0)
         momentum_bar = V(0)
@@ -351,54 +324,120 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                 par_bar[p] = par_bar[p] + par0_bar
         C_bar[p] = L_bar
 
+    @ti.func
+    def pull_block_adjoint(
+        q, src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x: ti.template(), x_bar: ti.template(), v_bar: ti.template(),
+        C_bar: ti.template(), blocks: ti.template(), slot_of: ti.template(), tile: ti.template(), tile_bar: ti.template(),
+        grid_velocity: ti.template(), centre: ti.template(), rotation: ti.template(), linear: ti.template(), angular: ti.template(),
+        coefficient: ti.template(), shape: ti.template(), frame: ti.template(), table: ti.template(), shared_bar: ti.template(),
+    ):  # fmt: skip
+        fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile)
+        for t in range(TILE**dim):
+            tile_bar[q, t] = VM(0)
+        for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
+            pull_adjoint(p, q, src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile, tile_bar,
+                         centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar)  # fmt: skip
+
+    @ti.func
+    def push_block_adjoint(
+        q, src, rec, dt, dx, lower, blocks_per_axis, x: ti.template(), v: ti.template(), C: ti.template(), F: ti.template(), a: ti.template(),
+        mass: ti.template(), volume: ti.template(), par: ti.template(), kind: ti.template(), stress: ti.template(), x_bar: ti.template(), v_bar: ti.template(),
+        C_bar: ti.template(), F_bar: ti.template(), a_bar: ti.template(), mass_bar: ti.template(), par_bar: ti.template(),
+        blocks: ti.template(), slot_of: ti.template(), tile: ti.template(), raw_bar: ti.template(),
+    ):  # fmt: skip
+        fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, raw_bar, 0, tile)
+        for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
+            push_adjoint(p, q, src, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress,
+                         x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, tile)  # fmt: skip
+
+    @ti.func
+    def gather_slot(s, slots: ti.template(), owner: ti.template(), blocks_per_axis, tile_bar: ti.template(), velocity_bar: ti.template()):
+        add_tiles(dim, place_of_slot(dim, s, slots), s * BLOCK**dim, slots[s, dim], owner, blocks_per_axis, tile_bar, 0, velocity_bar)
+
     @ti.kernel
     def substep_adjoint(
         src: ti.i32, rec: ti.i32, sub: ti.i32, dt: real, dx: real, lower: V, cells: IV, blocks_per_axis: IV, tools: ti.i32,
         x: A(dtype=V, ndim=2), v: A(dtype=V, ndim=2), C: A(dtype=M, ndim=2), F: A(dtype=M, ndim=2), a: A(dtype=real, ndim=2),
-        mass: A(dtype=real, ndim=1), volume: A(dtype=real, ndim=1), par: A(dtype=VP, ndim=1), kind: A(dtype=ti.i32, ndim=1),
+        mass: A(dtype=real, ndim=1), volume: A(dtype=real, ndim=1), par: A(dtype=VP, ndim=1), kind: A(dtype=ti.i32, ndim=1), stress: A(dtype=M, ndim=2),
         x_bar: A(dtype=V, ndim=1), v_bar: A(dtype=V, ndim=1), C_bar: A(dtype=M, ndim=1), F_bar: A(dtype=M, ndim=1), a_bar: A(dtype=real, ndim=1),
         mass_bar: A(dtype=real, ndim=1), par_bar: A(dtype=VP, ndim=1), shared_bar: A(dtype=real, ndim=3),
         blocks: A(dtype=ti.i32, ndim=2), block_of: A(dtype=ti.i32, ndim=1), slots: A(dtype=ti.i32, ndim=2),
         owner: A(dtype=ti.i32, ndim=2), slot_of: A(dtype=ti.i32, ndim=2),
-        tile: A(dtype=VM, ndim=2), tile_bar: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=V, ndim=2), raw_bar: A(dtype=VM, ndim=1),
+        tile: A(dtype=VM, ndim=2), tile_bar: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=VM, ndim=2),
+        raw_bar: A(dtype=VM, ndim=2), velocity_bar: A(dtype=VM, ndim=2),
         gravity: A(dtype=V, ndim=1), wall_kind: A(dtype=ti.i32, ndim=1), wall_friction: A(dtype=W, ndim=1),
         centre: A(dtype=V, ndim=3), rotation: A(dtype=M, ndim=3), linear: A(dtype=V, ndim=2), angular: A(dtype=VA, ndim=2),
         coefficient: A(dtype=V2, ndim=2), shape: A(dtype=ti.i32, ndim=2), frame: A(dtype=real, ndim=2), table: A(dtype=VM, ndim=1),
     ):  # fmt: skip
         """Takes the adjoint of the particles from the end of a substep to its start, at time index `src`; `rec` is where its grid was kept."""
         if ti.static(atomic):
+            ti.loop_config(block_dim=1)
+            for q in range(blocks.shape[0]):
+                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile)
             for q, t in ti.ndrange(blocks.shape[0], TILE**dim):
-                fill(q, t, rec, grid_velocity, True, blocks, slot_of, blocks_per_axis, tile)
                 tile_bar[q, t] = VM(0)
             for p in range(kind.shape[0]):
-                pull_adjoint(p, block_of[p], src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile, tile_bar,
-                             centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar)  # fmt: skip
+                pull_adjoint(p, block_of[p], src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of,
+                             tile, tile_bar, centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar)  # fmt: skip
         else:
             ti.loop_config(block_dim=1)
             for q in range(blocks.shape[0]):
-                for t in range(TILE**dim):
-                    fill(q, t, rec, grid_velocity, True, blocks, slot_of, blocks_per_axis, tile)
-                    tile_bar[q, t] = VM(0)
-                for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
-                    pull_adjoint(p, q, src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile, tile_bar,
-                                 centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar)  # fmt: skip
+                pull_block_adjoint(q, src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile,
+                                   tile_bar, grid_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table,
+                                   shared_bar)  # fmt: skip
+        ti.loop_config(block_dim=1)
+        for s in range(slots.shape[0]):
+            gather_slot(s, slots, owner, blocks_per_axis, tile_bar, velocity_bar)
         ti.loop_config(block_dim=BLOCK**dim)
         for n in range(slots.shape[0] * BLOCK**dim):
-            node_adjoint(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, owner, slot_of, blocks_per_axis, tile_bar, raw, raw_bar,
+            node_adjoint(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, velocity_bar, raw, raw_bar,
                          wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar)  # fmt: skip
         if ti.static(atomic):
-            for q, t in ti.ndrange(blocks.shape[0], TILE**dim):
-                fill(q, t, rec, raw_bar, False, blocks, slot_of, blocks_per_axis, tile)
+            ti.loop_config(block_dim=1)
+            for q in range(blocks.shape[0]):
+                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, raw_bar, 0, tile)
             for p in range(kind.shape[0]):
-                push_adjoint(p, block_of[p], src, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind,
+                push_adjoint(p, block_of[p], src, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress,
                              x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, tile)  # fmt: skip
         else:
             ti.loop_config(block_dim=1)
             for q in range(blocks.shape[0]):
-                for t in range(TILE**dim):
-                    fill(q, t, rec, raw_bar, False, blocks, slot_of, blocks_per_axis, tile)
-                for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
-                    push_adjoint(p, q, src, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind,
-                                 x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, tile)  # fmt: skip
+                push_block_adjoint(q, src, rec, dt, dx, lower, blocks_per_axis, x, v, C, F, a, mass, volume, par, kind, stress,
+                                   x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, slot_of, tile, raw_bar)  # fmt: skip
 
-    return substep_adjoint
+    @ti.kernel
+    def substeps_adjoint(
+        first: A(dtype=ti.i32, ndim=1), done: A(dtype=ti.i32, ndim=1), ranges: A(dtype=ti.i32, ndim=2),
+        dt: real, dx: real, lower: V, cells: IV, blocks_per_axis: IV, tools: ti.i32,
+        x: A(dtype=V, ndim=2), v: A(dtype=V, ndim=2), C: A(dtype=M, ndim=2), F: A(dtype=M, ndim=2), a: A(dtype=real, ndim=2),
+        mass: A(dtype=real, ndim=1), volume: A(dtype=real, ndim=1), par: A(dtype=VP, ndim=1), kind: A(dtype=ti.i32, ndim=1), stress: A(dtype=M, ndim=2),
+        x_bar: A(dtype=V, ndim=1), v_bar: A(dtype=V, ndim=1), C_bar: A(dtype=M, ndim=1), F_bar: A(dtype=M, ndim=1), a_bar: A(dtype=real, ndim=1),
+        mass_bar: A(dtype=real, ndim=1), par_bar: A(dtype=VP, ndim=1), shared_bar: A(dtype=real, ndim=3),
+        blocks: A(dtype=ti.i32, ndim=2), slots: A(dtype=ti.i32, ndim=2), owner: A(dtype=ti.i32, ndim=2), slot_of: A(dtype=ti.i32, ndim=2),
+        tile: A(dtype=VM, ndim=2), tile_bar: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=VM, ndim=2),
+        raw_bar: A(dtype=VM, ndim=2), velocity_bar: A(dtype=VM, ndim=2),
+        gravity: A(dtype=V, ndim=1), wall_kind: A(dtype=ti.i32, ndim=1), wall_friction: A(dtype=W, ndim=1),
+        centre: A(dtype=V, ndim=3), rotation: A(dtype=M, ndim=3), linear: A(dtype=V, ndim=2), angular: A(dtype=VA, ndim=2),
+        coefficient: A(dtype=V2, ndim=2), shape: A(dtype=ti.i32, ndim=2), frame: A(dtype=real, ndim=2), table: A(dtype=VM, ndim=1),
+    ):  # fmt: skip
+        """The adjoint of `substeps`: takes each environment back over the substeps that it did, on one thread."""
+        ti.loop_config(block_dim=1)
+        for env in range(first.shape[0]):
+            for back in range(done[env]):
+                t = done[env] - 1 - back
+                sub = first[env] + t
+                for q in range(ranges[env, 0], ranges[env, 1]):
+                    pull_block_adjoint(q, t, t, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile,
+                                       tile_bar, grid_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table,
+                                       shared_bar)  # fmt: skip
+                for s in range(ranges[env, 2], ranges[env, 3]):
+                    gather_slot(s, slots, owner, blocks_per_axis, tile_bar, velocity_bar)
+                for n in range(ranges[env, 2] * BLOCK**dim, ranges[env, 3] * BLOCK**dim):
+                    node_adjoint(n, t, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, velocity_bar, raw, raw_bar,
+                                 wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table,
+                                 shared_bar)  # fmt: skip
+                for q in range(ranges[env, 0], ranges[env, 1]):
+                    push_block_adjoint(q, t, t, dt, dx, lower, blocks_per_axis, x, v, C, F, a, mass, volume, par, kind, stress,
+                                       x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, slot_of, tile, raw_bar)  # fmt: skip
+
+    return substep_adjoint, substeps_adjoint

@@ -19,6 +19,10 @@ CHUNK = 32
 """The backward pass records at most this many substeps at a time, so that its memory does not grow with the length of a step."""
 
 
+ALONE = 4000
+"""Below so many particles an environment is faster on one thread than on two that wait for each other."""
+
+
 class Particles(NamedTuple):
     """What a substep advances, `[B, N, ...]` in the order of the model, or `[P, ...]` sorted."""
 
@@ -86,7 +90,7 @@ class Scene:
     @property
     def blocks_per_axis(self) -> tuple[int, ...]:
         """Blocks along each axis of the padded grid."""
-        return tuple((n + PAD - 1) // BLOCK + 2 for n in self.cells)
+        return tuple((n + PAD - 1) // BLOCK + 3 for n in self.cells)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,16 +107,21 @@ class Layout:
     """The particle block at each place, or -1, int32 [B, places]."""
     slot_of: Tensor
     """The node block at each place, or -1, int32 [B, places]."""
+    ranges: Tensor
+    """First and last + 1 of the particle blocks and of the node blocks of each environment, int32 [B, 4]."""
 
 
 class Segment:
     """A run of substeps with one order of particles, and its memory: `depth` states and `depth - 1` grids, or two states in turn."""
 
-    def __init__(self, scene: Scene, layout: Layout, start: Particles, matter: Matter, depth: int) -> None:
+    def __init__(self, scene: Scene, layout: Layout, start: Particles, matter: Matter, first: Tensor, depth: int) -> None:
         d = scene.dimension
         self.scene, self.layout, self.depth = scene, layout, depth
+        self.first = first
+        """The substep of the control step at which each environment begins, int32 [B]."""
+        self.done = torch.zeros_like(first)
+        """How many substeps each did, int32 [B]."""
         flat = [field.reshape(-1, *field.shape[2:]) for field in (*start, *matter)]
-        count = flat[0].shape[0]
         self.fields = Particles(*(field.new_empty(depth, *field.shape) for field in flat[:5]))
         for field, value in zip(self.fields, flat, strict=False):
             if value.numel():
@@ -124,13 +133,23 @@ class Segment:
         self.kind, self.volume = scene.kind[particle], scene.volume[particle]
         self.tile = start.x.new_empty(layout.blocks.shape[0], TILE**d, d + 1)
         nodes = layout.slots.shape[0] * BLOCK**d
-        grids = max(1, depth - 1) if depth > 2 else 1
+        grids = depth - 1
         self.raw = start.x.new_zeros(grids, nodes, d + 1)
-        self.grid_velocity = start.x.new_zeros(grids, nodes, d)
-        self.particles = count
-        self.steps = 0
-        self.first = 0
-        """The substep of the control step at which it begins."""
+        self.grid_velocity = start.x.new_zeros(grids, nodes, d + 1)
+        self.stress = start.x.new_empty(grids, len(layout.order), d, d)
+
+    def end(self, like: Particles) -> Particles:
+        """The particles after its last substep, in the order of the model."""
+        index = self.done if self.depth > 2 else self.done % 2
+        ends = index.unique().tolist()
+        last = None if len(ends) == 1 else index.long()[self.layout.order // self.scene.kind.shape[0]]
+        rows = torch.arange(len(self.layout.order), device=index.device)
+        return Particles(
+            *(
+                self.unsorted(field[ends[0]] if last is None else field[last, rows], old) if old.numel() else old
+                for field, old in zip(self.fields, like, strict=True)
+            )
+        )
 
     def unsorted(self, field: Tensor, like: Tensor) -> Tensor:
         """A sorted `[P, ...]` back in the order of the model, shaped as `like`."""
@@ -148,8 +167,9 @@ class Engine:
         self.scene = scene
         real = ti.f64 if scene.volume.dtype == torch.float64 else ti.f32
         key = (scene.dimension, real, scene.laws, scene.width, scene.keeps_shape, scene.tools > 0, scene.atomic)
-        self.substep = forward_kernels(*key)
+        self.substep, self.substeps = forward_kernels(*key)
         self._key = key
+        self._threads = int(ti.lang.impl.current_cfg().cpu_max_num_threads)
 
     # ---- sorting
 
@@ -189,7 +209,11 @@ class Engine:
         slot_of = torch.full_like(owner, -1)
         slot_of[reached] = torch.arange(len(reached), dtype=torch.int32, device=device)
         block_of = torch.repeat_interleave(torch.arange(len(unique), device=device), counts).to(torch.int32)
-        return Layout(order, block_of, blocks.to(torch.int32), slots.to(torch.int32), owner.view(batch, -1), slot_of.view(batch, -1))
+        bounds = torch.arange(batch + 1, device=device) * places
+        of_blocks, of_slots = torch.searchsorted(unique, bounds), torch.searchsorted(reached, bounds)
+        ranges = torch.stack([of_blocks[:-1], of_blocks[1:], of_slots[:-1], of_slots[1:]], 1).to(torch.int32)
+        owner, slot_of = owner.view(batch, -1), slot_of.view(batch, -1)
+        return Layout(order, block_of, blocks.to(torch.int32), slots.to(torch.int32), owner, slot_of, ranges)
 
     def _place(self, coordinates: Tensor) -> Tensor:
         place = coordinates[:, 0]
@@ -225,32 +249,53 @@ class Engine:
         `keys` is brought up to date in the environments whose particles drifted too far from their blocks, and only there, so that
         an environment has the same bits alone and in a batch.
         """
-        scene = self.scene
         geometry, surroundings = self._geometry(), self._surroundings(shared)
-        now, step = start, first
-        while step < last:
+        now = start
+        step = torch.full((start.x.shape[0],), first, dtype=torch.int32, device=start.x.device)
+        while bool((step < last).any()):
             layout = self.layout(keys)
-            segment = Segment(scene, layout, now, matter, last - step + 1 if record else 2)
-            segment.first = step
+            depth = last - int(step.min()) + 1 if record else 2
+            segment = Segment(self.scene, layout, now, matter, step, max(depth, 3) if record else 2)
             flags[1].zero_()
-            while step < last and not bool(flags[1].any()):
-                t = segment.steps
-                src, dst, rec = (t, t + 1, t) if record else (t % 2, (t + 1) % 2, 0)
-                self.substep(
-                    src, dst, rec, step, scene.dt, scene.dx, *geometry, *segment.fields, segment.matter.mass, segment.volume,
-                    segment.matter.par, segment.kind, layout.blocks, layout.block_of, layout.slots, layout.owner, layout.slot_of, flags,
-                    segment.tile, segment.raw, segment.grid_velocity, *surroundings,
-                )  # fmt: skip
-                segment.steps += 1
-                step += 1
-            end = segment.steps if record else segment.steps % 2
-            now = Particles(
-                *(segment.unsorted(f[end], like) if like.numel() else like for f, like in zip(segment.fields, now, strict=True))
-            )
+            if self.by_environment(start.x):
+                self._run_environments(segment, last, record, geometry, surroundings, flags)
+            else:
+                self._run_stages(segment, last, record, geometry, surroundings, flags)
+            step = segment.first + segment.done
+            now = segment.end(now)
             moved = flags[1] > 0
             if bool(moved.any()):
                 keys[moved] = self.keys(now.x[moved])
             yield segment, now
+
+    def by_environment(self, x: Tensor) -> bool:
+        """Whether each environment runs on a thread of its own; otherwise all threads share every stage of a substep.
+
+        Waiting for each other costs the threads as much as a few thousand particles do.
+        """
+        return not self.scene.atomic and (x.shape[0] >= self._threads or x.shape[1] < ALONE)
+
+    def _run_environments(self, segment: Segment, last: int, record: bool, geometry: Any, surroundings: Any, flags: Tensor) -> None:
+        scene, layout = self.scene, segment.layout
+        self.substeps(
+            last, int(record), segment.first, segment.done, layout.ranges, scene.dt, scene.dx, *geometry, *segment.fields, segment.matter.mass,
+            segment.volume, segment.matter.par, segment.kind, segment.stress, layout.blocks, layout.slots, layout.owner, layout.slot_of, flags, segment.tile,
+            segment.raw, segment.grid_velocity, *surroundings,
+        )  # fmt: skip
+
+    def _run_stages(self, segment: Segment, last: int, record: bool, geometry: Any, surroundings: Any, flags: Tensor) -> None:
+        scene, layout = self.scene, segment.layout
+        step = int(segment.first[0])
+        while step < last and not bool(flags[1].any()):
+            t = int(segment.done[0])
+            src, dst, rec = (t, t + 1, t) if record else (t % 2, (t + 1) % 2, 0)
+            self.substep(
+                src, dst, rec, step, scene.dt, scene.dx, *geometry, *segment.fields, segment.matter.mass, segment.volume,
+                segment.matter.par, segment.kind, segment.stress, layout.blocks, layout.block_of, layout.slots, layout.owner, layout.slot_of, flags,
+                segment.tile, segment.raw, segment.grid_velocity, *surroundings,
+            )  # fmt: skip
+            segment.done += 1
+            step += 1
 
     def forward(self, start: Particles, matter: Matter, shared: Shared) -> tuple[Particles, Tensor]:
         """The particles after all substeps, and the outcome of each environment, int32 [B]."""
@@ -294,38 +339,52 @@ class Engine:
         """The adjoint of a recorded segment: takes `bar` from its end to its start, and adds to `matter_bar` and `shared_bar`."""
         scene, layout = self.scene, segment.layout
         d = scene.dimension
-        substep_adjoint = backward_kernels(*self._key)
+        substep_adjoint, substeps_adjoint = backward_kernels(*self._key)
         bars = [field.reshape(-1, *field.shape[2:])[layout.order] if field.numel() else field.new_zeros(1, d, d) for field in bar]
         mass_bar, par_bar = (torch.zeros_like(field) for field in segment.matter)
-        width = shared_width(d, scene.tools)
-        sums = mass_bar.new_zeros(segment.steps, layout.slots.shape[0], width)
-        tile_bar, raw_bar = torch.empty_like(segment.tile), torch.zeros_like(segment.raw[0])
-        geometry, surroundings = self._geometry(), self._surroundings(shared)
-        for t in reversed(range(segment.steps)):
-            substep_adjoint(
-                t, t, segment.first + t, scene.dt, scene.dx, *geometry, *segment.fields, segment.matter.mass, segment.volume,
-                segment.matter.par, segment.kind, *bars, mass_bar, par_bar, sums, layout.blocks, layout.block_of, layout.slots,
-                layout.owner, layout.slot_of, segment.tile, tile_bar, segment.raw, segment.grid_velocity, raw_bar, *surroundings,
-            )  # fmt: skip
+        bars += [mass_bar, par_bar]
+        sums = mass_bar.new_zeros(segment.depth - 1, layout.slots.shape[0], shared_width(d, scene.tools))
+        tile_bar, raw_bar = torch.empty_like(segment.tile), torch.zeros_like(segment.raw[:1])
+        velocity_bar = torch.zeros_like(raw_bar)
+        before = (
+            scene.dt,
+            scene.dx,
+            *self._geometry(),
+            *segment.fields,
+            segment.matter.mass,
+            segment.volume,
+            segment.matter.par,
+            segment.kind,
+            segment.stress,
+        )
+        after = (segment.tile, tile_bar, segment.raw, segment.grid_velocity, raw_bar, velocity_bar, *self._surroundings(shared))
+        if self.by_environment(bar.x):
+            substeps_adjoint(segment.first, segment.done, layout.ranges, *before, *bars, sums, layout.blocks, layout.slots, layout.owner,
+                             layout.slot_of, *after)  # fmt: skip
+        else:
+            for t in reversed(range(int(segment.done[0]))):
+                substep_adjoint(t, t, int(segment.first[0]) + t, *before, *bars, sums, layout.blocks, layout.block_of, layout.slots,
+                                layout.owner, layout.slot_of, *after)  # fmt: skip
         for total, part in zip(matter_bar, (mass_bar, par_bar), strict=True):
             total += segment.unsorted(part, total)
         self._add_shared(segment, sums, shared_bar)
-        return Particles(*(segment.unsorted(b, like) if like.numel() else like for b, like in zip(bars, bar, strict=True)))
+        return Particles(*(segment.unsorted(b, like) if like.numel() else like for b, like in zip(bars, bar, strict=False)))
 
     def _add_shared(self, segment: Segment, sums: Tensor, shared_bar: Shared) -> None:
         """Sums the blocks' shares of the shared parameters over each environment, in a fixed order."""
         d, tools = self.scene.dimension, self.scene.tools
         batch = shared_bar.gravity.shape[0]
-        total = sums.new_zeros(batch, segment.steps, sums.shape[2])
+        total = sums.new_zeros(batch, *sums.shape[::2])
         total.index_add_(0, segment.layout.slots[:, d].long(), sums.transpose(0, 1))
         shared_bar.gravity.add_(total[..., :d].sum(1))
         shared_bar.wall_friction.add_(total[..., d : 3 * d].sum(1))
         if tools:
-            span = slice(segment.first, segment.first + segment.steps)
-            parts = total[..., 3 * d :].view(batch, segment.steps, tools, tool_width(d))
+            parts = total[..., 3 * d :].unflatten(-1, (tools, tool_width(d)))
             centre, rotation, linear, angular, coefficient = parts.split([d, d * d, d, shared_bar.angular.shape[-1], 2], -1)
-            shared_bar.centre[:, span] += centre
-            shared_bar.rotation[:, span] += rotation.unflatten(-1, (d, d))
+            env, t = (torch.arange(total.shape[1], device=total.device) < segment.done[:, None]).nonzero().unbind(1)
+            substep = segment.first.long()[env] + t
+            shared_bar.centre[env, substep] += centre[env, t]
+            shared_bar.rotation[env, substep] += rotation[env, t].unflatten(-1, (d, d))
             shared_bar.linear.add_(linear.sum(1))
             shared_bar.angular.add_(angular.sum(1))
             shared_bar.coefficient.add_(coefficient.sum(1))

@@ -19,12 +19,15 @@ from .stencil import (
     SLIP,
     STICKY,
     TILE,
+    add_tiles,
+    block_of_tile,
+    fill_tile,
     first_node,
-    from_tiles,
     in_tile,
     is_image,
     mirror,
     node_slot,
+    place_of_slot,
     row_offset,
     row_weight,
     unflatten,
@@ -59,7 +62,7 @@ def wall_velocity(dim: ti.template(), a: ti.template(), rel, cells, v, wall_kind
 
 @lru_cache(maxsize=None)
 def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, atomic: bool) -> Any:
-    """The substep kernel for a dimension, a precision, and the laws that are present (in the order of the particles' `kind`).
+    """The kernels `substep` and `substeps` for a dimension, a precision, and the laws that are present (in the order of the particles' `kind`).
 
     `width` is the number of law parameters; `tooled` says whether there are tools; `atomic` scatters with atomics, particle by particle, as a GPU wants it.
     """
@@ -75,25 +78,10 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
 
     @ti.func
     def push(
-        p,
-        q,
-        src,
-        dst,
-        dt,
-        dx,
-        lower,
-        x: ti.template(),
-        v: ti.template(),
-        C: ti.template(),
-        F: ti.template(),
-        a: ti.template(),
-        mass: ti.template(),
-        volume: ti.template(),
-        par: ti.template(),
-        kind: ti.template(),
-        blocks: ti.template(),
+        p, q, src, dst, rec, dt, dx, lower, x: ti.template(), v: ti.template(), C: ti.template(), F: ti.template(), a: ti.template(),
+        mass: ti.template(), volume: ti.template(), par: ti.template(), kind: ti.template(), stress: ti.template(), blocks: ti.template(),
         tile: ti.template(),
-    ):
+    ):  # fmt: skip
         """Advances the material point p over dt, and adds its momentum and mass to the tile q."""
         place = (x[src, p] - lower) / dx + PAD
         base = first_node(place)
@@ -107,11 +95,12 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
         parameters = par[p]
         for k in ti.static(range(len(laws))):
             if kind[p] == k:
-                F1, a1, stress = laws[k].update(deformation, internal, L, parameters, dt)
-                tau = stress
+                F1, a1, law_stress = laws[k].update(deformation, internal, L, parameters, dt)
+                tau = law_stress
                 if ti.static(keeps_shape):
                     F[dst, p] = F1
                 a[dst, p] = a1
+        stress[rec, p] = tau
         m = mass[p]
         affine = (m * L - (4 * dt * volume[p] / (dx * dx)) * tau) * dx
         start = m * v[src, p] - affine @ fx
@@ -132,27 +121,6 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
                     tile[q, index + k] += packed
                 else:
                     tile[q, index + k] = tile[q, index + k] + packed
-
-    @ti.func
-    def fill(
-        q,
-        t,
-        rec,
-        grid_velocity: ti.template(),
-        blocks: ti.template(),
-        slot_of: ti.template(),
-        blocks_per_axis,
-        tile: ti.template(),
-    ):
-        """Copies the velocity of a node into the tile q."""
-        node = unflatten(dim, t, 3) + ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
-        index = node_slot(dim, node, blocks[q, dim], slot_of, blocks_per_axis)
-        value = VM(0)
-        if index >= 0:
-            velocity = grid_velocity[rec, index]
-            for i in ti.static(range(dim)):
-                value[i] = velocity[i]
-        tile[q, t] = value
 
     @ti.func
     def pull(
@@ -214,8 +182,8 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
 
     @ti.func
     def node(
-        n, rec, sub, dt, dx, lower, cells, gravity: ti.template(), tools, slots: ti.template(), owner: ti.template(),
-        slot_of: ti.template(), blocks_per_axis, tile: ti.template(), raw: ti.template(), grid_velocity: ti.template(),
+        n, rec, sub, dt, dx, lower, cells, gravity: ti.template(), tools, slots: ti.template(),
+        slot_of: ti.template(), blocks_per_axis, raw: ti.template(), grid_velocity: ti.template(),
         wall_kind: ti.template(), wall_friction: ti.template(), centre: ti.template(), rotation: ti.template(), linear: ti.template(),
         angular: ti.template(), coefficient: ti.template(), shape: ti.template(), frame: ti.template(), table: ti.template(),
     ):  # fmt: skip
@@ -239,8 +207,7 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
                 if exists:
                     index = node_slot(dim, image + PAD, env, slot_of, blocks_per_axis)
                     if index >= 0:
-                        value = from_tiles(dim, image + PAD, env, owner, blocks_per_axis, tile)
-                        raw[rec, index] = value
+                        value = raw[rec, index]
                         for i in ti.static(range(dim)):
                             total[i] += signs[i] * value[i]
                         total[dim] += value[dim]
@@ -261,50 +228,122 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
                 if exists:
                     index = node_slot(dim, image + PAD, env, slot_of, blocks_per_axis)
                     if index >= 0:
-                        grid_velocity[rec, index] = signs * velocity
+                        value = VM(0)
+                        for i in ti.static(range(dim)):
+                            value[i] = signs[i] * velocity[i]
+                        grid_velocity[rec, index] = value
+
+    @ti.func
+    def push_block(
+        q, src, dst, rec, dt, dx, lower, x: ti.template(), v: ti.template(), C: ti.template(), F: ti.template(), a: ti.template(),
+        mass: ti.template(), volume: ti.template(), par: ti.template(), kind: ti.template(), stress: ti.template(), blocks: ti.template(),
+        tile: ti.template(),
+    ):  # fmt: skip
+        for t in range(TILE**dim):
+            tile[q, t] = VM(0)
+        for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
+            push(p, q, src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
+
+    @ti.func
+    def pull_block(
+        q, src, dst, rec, sub, dt, dx, lower, cells, blocks_per_axis, tools, x: ti.template(), v: ti.template(), C: ti.template(),
+        blocks: ti.template(), slot_of: ti.template(), tile: ti.template(), grid_velocity: ti.template(), flags: ti.template(),
+        centre: ti.template(), rotation: ti.template(), linear: ti.template(), angular: ti.template(), coefficient: ti.template(),
+        shape: ti.template(), frame: ti.template(), table: ti.template(),
+    ):  # fmt: skip
+        fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile)
+        for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
+            pull(p, q, src, dst, sub, dt, dx, lower, cells, tools, x, v, C, blocks, tile, flags,
+                 centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
+
+    @ti.func
+    def gather_slot(s, rec, slots: ti.template(), owner: ti.template(), blocks_per_axis, tile: ti.template(), raw: ti.template()):
+        add_tiles(dim, place_of_slot(dim, s, slots), s * BLOCK**dim, slots[s, dim], owner, blocks_per_axis, tile, rec, raw)
 
     @ti.kernel
     def substep(
         src: ti.i32, dst: ti.i32, rec: ti.i32, sub: ti.i32, dt: real, dx: real, lower: V, cells: IV, blocks_per_axis: IV, tools: ti.i32,
         x: A(dtype=V, ndim=2), v: A(dtype=V, ndim=2), C: A(dtype=M, ndim=2), F: A(dtype=M, ndim=2), a: A(dtype=real, ndim=2),
-        mass: A(dtype=real, ndim=1), volume: A(dtype=real, ndim=1), par: A(dtype=VP, ndim=1), kind: A(dtype=ti.i32, ndim=1),
+        mass: A(dtype=real, ndim=1), volume: A(dtype=real, ndim=1), par: A(dtype=VP, ndim=1), kind: A(dtype=ti.i32, ndim=1), stress: A(dtype=M, ndim=2),
         blocks: A(dtype=ti.i32, ndim=2), block_of: A(dtype=ti.i32, ndim=1), slots: A(dtype=ti.i32, ndim=2),
         owner: A(dtype=ti.i32, ndim=2), slot_of: A(dtype=ti.i32, ndim=2), flags: A(dtype=ti.i32, ndim=2),
-        tile: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=V, ndim=2),
+        tile: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=VM, ndim=2),
         gravity: A(dtype=V, ndim=1), wall_kind: A(dtype=ti.i32, ndim=1), wall_friction: A(dtype=W, ndim=1),
         centre: A(dtype=V, ndim=3), rotation: A(dtype=M, ndim=3), linear: A(dtype=V, ndim=2), angular: A(dtype=VA, ndim=2),
         coefficient: A(dtype=V2, ndim=2), shape: A(dtype=ti.i32, ndim=2), frame: A(dtype=real, ndim=2), table: A(dtype=VM, ndim=1),
     ):  # fmt: skip
-        """Advances the particles from time index `src` to `dst`, keeping the grid at index `rec`; `sub` counts substeps, for the tools."""
+        """Advances all particles from time index `src` to `dst`, keeping the grid at `rec`; `sub` counts substeps, for the tools.
+
+        The stages run one after the other, each on all threads.
+        """
         if ti.static(atomic):
             for q, t in ti.ndrange(blocks.shape[0], TILE**dim):
                 tile[q, t] = VM(0)
             for p in range(kind.shape[0]):
-                push(p, block_of[p], src, dst, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, blocks, tile)
+                push(p, block_of[p], src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
         else:
             ti.loop_config(block_dim=1)
             for q in range(blocks.shape[0]):
-                for t in range(TILE**dim):
-                    tile[q, t] = VM(0)
-                for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
-                    push(p, q, src, dst, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, blocks, tile)
+                push_block(q, src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
+        ti.loop_config(block_dim=1)
+        for s in range(slots.shape[0]):
+            gather_slot(s, rec, slots, owner, blocks_per_axis, tile, raw)
         ti.loop_config(block_dim=BLOCK**dim)
         for n in range(slots.shape[0] * BLOCK**dim):
-            node(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, owner, slot_of, blocks_per_axis, tile,
-                 raw, grid_velocity, wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
+            node(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, raw, grid_velocity,
+                 wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
         if ti.static(atomic):
-            for q, t in ti.ndrange(blocks.shape[0], TILE**dim):
-                fill(q, t, rec, grid_velocity, blocks, slot_of, blocks_per_axis, tile)
+            ti.loop_config(block_dim=1)
+            for q in range(blocks.shape[0]):
+                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile)
             for p in range(kind.shape[0]):
                 pull(p, block_of[p], src, dst, sub, dt, dx, lower, cells, tools, x, v, C, blocks, tile, flags,
                      centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
         else:
             ti.loop_config(block_dim=1)
             for q in range(blocks.shape[0]):
-                for t in range(TILE**dim):
-                    fill(q, t, rec, grid_velocity, blocks, slot_of, blocks_per_axis, tile)
-                for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
-                    pull(p, q, src, dst, sub, dt, dx, lower, cells, tools, x, v, C, blocks, tile, flags,
-                         centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
+                pull_block(q, src, dst, rec, sub, dt, dx, lower, cells, blocks_per_axis, tools, x, v, C, blocks, slot_of, tile,
+                           grid_velocity, flags, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
 
-    return substep
+    @ti.kernel
+    def substeps(
+        last: ti.i32, record: ti.i32, first: A(dtype=ti.i32, ndim=1), done: A(dtype=ti.i32, ndim=1), ranges: A(dtype=ti.i32, ndim=2),
+        dt: real, dx: real, lower: V, cells: IV, blocks_per_axis: IV, tools: ti.i32,
+        x: A(dtype=V, ndim=2), v: A(dtype=V, ndim=2), C: A(dtype=M, ndim=2), F: A(dtype=M, ndim=2), a: A(dtype=real, ndim=2),
+        mass: A(dtype=real, ndim=1), volume: A(dtype=real, ndim=1), par: A(dtype=VP, ndim=1), kind: A(dtype=ti.i32, ndim=1), stress: A(dtype=M, ndim=2),
+        blocks: A(dtype=ti.i32, ndim=2), slots: A(dtype=ti.i32, ndim=2),
+        owner: A(dtype=ti.i32, ndim=2), slot_of: A(dtype=ti.i32, ndim=2), flags: A(dtype=ti.i32, ndim=2),
+        tile: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=VM, ndim=2),
+        gravity: A(dtype=V, ndim=1), wall_kind: A(dtype=ti.i32, ndim=1), wall_friction: A(dtype=W, ndim=1),
+        centre: A(dtype=V, ndim=3), rotation: A(dtype=M, ndim=3), linear: A(dtype=V, ndim=2), angular: A(dtype=VA, ndim=2),
+        coefficient: A(dtype=V2, ndim=2), shape: A(dtype=ti.i32, ndim=2), frame: A(dtype=real, ndim=2), table: A(dtype=VM, ndim=1),
+    ):  # fmt: skip
+        """Advances each environment on one thread from its substep `first` until `last`, or until its particles must be sorted again.
+
+        `done` counts what was done. There is no waiting between stages, so that small scenes and large batches run at full speed.
+        """
+        ti.loop_config(block_dim=1)
+        for env in range(first.shape[0]):
+            for sub in range(first[env], last):
+                src = done[env] % 2
+                dst = 1 - src
+                rec = 0
+                if record:
+                    src = done[env]
+                    dst = src + 1
+                    rec = src
+                for q in range(ranges[env, 0], ranges[env, 1]):
+                    push_block(q, src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
+                for s in range(ranges[env, 2], ranges[env, 3]):
+                    gather_slot(s, rec, slots, owner, blocks_per_axis, tile, raw)
+                for n in range(ranges[env, 2] * BLOCK**dim, ranges[env, 3] * BLOCK**dim):
+                    node(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, raw, grid_velocity,
+                         wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
+                for q in range(ranges[env, 0], ranges[env, 1]):
+                    pull_block(q, src, dst, rec, sub, dt, dx, lower, cells, blocks_per_axis, tools, x, v, C, blocks, slot_of, tile,
+                               grid_velocity, flags, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
+                done[env] += 1
+                if flags[1, env] > 0:
+                    break
+
+    return substep, substeps

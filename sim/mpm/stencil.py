@@ -2,7 +2,7 @@
 
 Particles are sorted by blocks of 4^D cells. The particles of a block add to a tile of 8^D nodes that belongs to their block alone, so that the
 scatter needs no atomics and gives the same bits every time; a node then gathers from the 2^D tiles that cover it. A tile leaves one cell of
-room on each side: a particle may drift by a cell before the next sort. Node coordinates are padded by `PAD`, so that no index is negative.
+room on each side: a particle may drift by a cell before the next sort. Node coordinates are padded by `PAD`, so that neither a particle's block nor a neighbour of one that it reaches is negative.
 
 Node `i` lies at `lower + (i - PAD) dx`; walls stand on the nodes `PAD` and `PAD + cells`.
 """
@@ -11,7 +11,7 @@ from ..runtime import taichi
 
 ti = taichi()
 
-PAD = 8
+PAD = 12
 BLOCK = 4
 TILE = 8
 REACH = TILE - 3
@@ -113,27 +113,95 @@ def block_index(dim: ti.template(), block, blocks_per_axis):
 
 
 @ti.func
-def from_tiles(dim: ti.template(), node, env, owner: ti.template(), blocks_per_axis, tile: ti.template()):
-    """The sum over the tiles that cover `node`, in a fixed order."""
-    total = tile[0, 0] * 0
-    block = node >> 2
-    inside = node & 3
-    for c in range(2**dim):
+def block_of_tile(dim: ti.template(), q, blocks: ti.template()):
+    """The place among all blocks of the particle block q."""
+    return ti.Vector([(blocks[q, a] + 1) >> 2 for a in ti.static(range(dim))])
+
+
+@ti.func
+def place_of_slot(dim: ti.template(), s, slots: ti.template()):
+    """The place among all blocks of the node block s."""
+    return ti.Vector([slots[s, a] for a in ti.static(range(dim))])
+
+
+@ti.func
+def overlap(shift):
+    """Along one axis: where the tile of a block `shift` blocks away overlaps a block of nodes.
+
+    Returns:
+        The first node within the block, the node of the tile that lies on it, and how many there are.
+    """
+    first, corner, count = 0, 1, 4
+    if shift < 0:
+        corner = 5
+        count = 3
+    elif shift > 0:
+        first = 3
+        corner = 0
+        count = 1
+    return first, corner, count
+
+
+@ti.func
+def add_tiles(dim: ti.template(), block, start, env, owner: ti.template(), blocks_per_axis, tile: ti.template(), rec, total: ti.template()):
+    """Sums the tiles over a block of nodes, tile by tile in a fixed order, into `total[rec, start...]`."""
+    for n in range(BLOCK**dim):
+        total[rec, start + n] = total[rec, start + n] * 0
+    for c in range(3**dim):
         other = block
-        corner = inside
+        first = block
+        corner = block
+        count = block
+        rest = c
         for a in ti.static(range(dim)):
-            if (c >> a) & 1 == 0:
-                corner[a] += 1
-            elif inside[a] == 3:
-                other[a] += 1
-                corner[a] = 0
-            else:
-                other[a] -= 1
-                corner[a] += 5
+            shift = rest % 3 - 1
+            rest = rest // 3
+            other[a] += shift
+            f, t, k = overlap(shift)
+            first[a] = f
+            corner[a] = t
+            count[a] = k
         q = owner[env, block_index(dim, other, blocks_per_axis)]
         if q >= 0:
-            total += tile[q, in_tile(dim, corner)]
-    return total
+            for i in range(count[0]):
+                for j in range(count[1]):
+                    if ti.static(dim == 2):
+                        here = start + (first[0] + i) * BLOCK + first[1] + j
+                        total[rec, here] = total[rec, here] + tile[q, (corner[0] + i) * TILE + corner[1] + j]
+                    else:
+                        for k in range(count[2]):
+                            here = start + ((first[0] + i) * BLOCK + first[1] + j) * BLOCK + first[2] + k
+                            there = ((corner[0] + i) * TILE + corner[1] + j) * TILE + corner[2] + k
+                            total[rec, here] = total[rec, here] + tile[q, there]
+
+
+@ti.func
+def fill_tile(dim: ti.template(), q, block, env, slot_of: ti.template(), blocks_per_axis, source: ti.template(), rec, tile: ti.template()):
+    """Copies the nodes `source[rec, ...]` that the tile q covers into it, block by block."""
+    for c in range(3**dim):
+        other = block
+        first = block
+        corner = block
+        count = block
+        rest = c
+        for a in ti.static(range(dim)):
+            shift = rest % 3 - 1
+            rest = rest // 3
+            other[a] += shift
+            f, t, k = overlap(-shift)
+            first[a] = f
+            corner[a] = t
+            count[a] = k
+        start = slot_of[env, block_index(dim, other, blocks_per_axis)] * BLOCK**dim
+        for i in range(count[0]):
+            for j in range(count[1]):
+                if ti.static(dim == 2):
+                    tile[q, (corner[0] + i) * TILE + corner[1] + j] = source[rec, start + (first[0] + i) * BLOCK + first[1] + j]
+                else:
+                    for k in range(count[2]):
+                        here = start + ((first[0] + i) * BLOCK + first[1] + j) * BLOCK + first[2] + k
+                        there = ((corner[0] + i) * TILE + corner[1] + j) * TILE + corner[2] + k
+                        tile[q, there] = source[rec, here]
 
 
 @ti.func
