@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import ModelError
 from ..sim.materials import Liquid
 from ..sim.mpm import Body, Effector, MpmModel, MpmState
 from ..sim.sdf import Cylinder, Difference, Moved
@@ -68,6 +69,11 @@ class Pouring(MpmTask):
     def scene(self) -> MpmModel:
         """The glass stands in the air, over an empty floor."""
         own = self.settings
+        if min(own.radius, own.fill) < own.cell or 2 * own.fill > own.depth:
+            raise ModelError(
+                f"A glass of radius {own.radius} m and depth {own.depth} m cannot hold two liquids of {own.fill} m each on cells of {own.cell} m; "
+                "radius and fill must be at least a cell, and twice the fill at most the depth."
+            )
         box = Cylinder(own.radius + own.wall, (own.depth + own.wall) / 2)
         cavity = Moved(Cylinder(own.radius, own.depth / 2 + own.wall), (0.0, 0.0, 1.5 * own.wall))
         place = (0.12, 0.10, 0.10 + own.depth / 2)
@@ -86,9 +92,10 @@ class Pouring(MpmTask):
         )
 
     def initial_actions(self) -> Tensor:
-        """A slow tilt that spills little: at rest nothing that the glass could do changes the cost to first order."""
+        """A tilt of some 50 degrees, from which a few drops run: upright, nothing that the glass could do changes the cost to first order."""
         actions = torch.zeros(self.horizon, 6, dtype=self.dtype, device=self.device)
-        actions[: self.horizon * 3 // 5, 4] = 0.3
+        tilting = max(1, self.horizon // 3)
+        actions[:tilting, 4] = min(1.0, 0.9 / (tilting * self.dt * self.settings.max_spin))
         return actions
 
     def cost(self, state: MpmState) -> Tensor:

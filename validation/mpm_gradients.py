@@ -42,7 +42,7 @@ class Scene:
         material: a key of MATERIALS.
         contact: whether there is a corner and a pin.
         dimension: 2 or 3.
-        substeps: of a control step of 2 ms each.
+        substeps: of a control step, 1 ms each.
     """
 
     material: str
@@ -59,7 +59,7 @@ class Scene:
         centred = state.position - state.position.mean(1, keepdim=True)
         state = state.replace(velocity=state.velocity + centred @ stretch.T, apic_affine=stretch.expand_as(state.apic_affine).clone())
         if self.contact:
-            down = torch.tensor([1.0] + [0.0] * (self.dimension - 2) + [-1.0], dtype=torch.float64)
+            down = torch.tensor([1.0] + [0.0] * (self.dimension - 2) + [-2.0], dtype=torch.float64)
             control = EffectorControl(down.expand_as(control.linear_velocity).clone(), torch.full_like(control.angular_velocity, 3.0))
         fields = [*zip(state.names()[1:], state.tensors()[1:], strict=True), *zip(control.names(), control.tensors(), strict=True)]
         return {**{name: tensor for name, tensor in fields if tensor.numel()}, **self._parameters()}
@@ -79,18 +79,18 @@ class Scene:
         kind, names = MATERIALS[self.material]
         matter = kind(**{name: inputs[name] for name in names})
         d, edge, tools = self.dimension, 0.15, []
-        start = 0.06 if self.contact else 0.16
+        start = 0.03 if self.contact else 0.16
         spacing = edge / (6 if d == 2 else 4)
         velocity = [-1.5] + [0.0] * (d - 2) + [-1.2]
         if self.contact:
             # Voxels of its own: those that the model would choose depend on the softness.
-            pin = GridSdf.sample(Capsule(0.06, 0.04, dimension=d), CELL / 4, 4 * CELL)
+            pin = GridSdf.sample(Capsule(0.1, 0.05, dimension=d), CELL / 4, 4 * CELL)
             turn = 0.5 if d == 2 else [math.cos(0.25), math.sin(0.25), 0.0, 0.0]
-            tools = [Effector(pin, [0.14] * (d - 1) + [0.24], turn, friction=inputs["friction"], softness=inputs["softness"])]
+            tools = [Effector(pin, [0.1037] * (d - 1) + [0.2991], turn, friction=inputs["friction"], softness=inputs["softness"])]
         return MpmSolver(
             MpmModel(
                 [Body(lattice([start] * d, [start + edge] * d, spacing), matter, spacing**d, velocity=velocity)],
-                [0.0] * d, [0.5] * d, CELL, 0.002 * self.substeps, substeps=self.substeps, gravity=inputs["gravity"],
+                [0.0] * d, [0.5] * d, CELL, 0.001 * self.substeps, substeps=self.substeps, gravity=inputs["gravity"],
                 walls="coulomb" if self.contact else "slip", wall_friction=inputs.get("wall_friction", 0.0), effectors=tools,
                 dtype=torch.float64,
             )
@@ -109,7 +109,7 @@ class Scene:
 
 def directions(inputs: Inputs) -> Inputs:
     """A fixed random direction for every input, of the size of the input or of what it is compared with."""
-    sizes = {"position": CELL, "effector_position": CELL, "softness": CELL, "apic_affine": 1.0}
+    sizes = {"position": CELL, "effector_position": CELL, "softness": CELL, "apic_affine": 10.0, "effector_rotation": 0.1}
     draw = torch.Generator().manual_seed(1)
     found = {}
     for name, value in inputs.items():

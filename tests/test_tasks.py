@@ -1,0 +1,132 @@
+"""Every task of pliant, whatever it is about: the checkers of Gymnasium and stable-baselines3, and the gradient of the loss."""
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium.utils.env_checker import check_env
+
+from pliant.envs import make_task, task_names
+from pliant.envs.gym_env import TaskEnv
+from pliant.envs.objective import task_objective
+from pliant.envs.vector_env import TaskVectorEnv
+from pliant.errors import MeshError, ModelError
+from pliant.optim.trajectory import optimize
+
+TASKS = [name for name in task_names() if name.startswith("pliant/")]
+SHORT = {"horizon": 4, "observed": 8}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_gymnasiums_checker_accepts_it(name):
+    env = gymnasium.make(name, disable_env_checker=True, **SHORT).unwrapped
+    check_env(env, skip_render_check=True)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_stable_baselines3s_checker_accepts_it(name):
+    checker = pytest.importorskip("stable_baselines3.common.env_checker", reason="stable-baselines3 is in the extra `rl`")
+    checker.check_env(TaskEnv(name, **SHORT), skip_render_check=True)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_it_shows_a_picture(name):
+    env = TaskEnv(name, render_mode="rgb_array", image_size=(96, 72), **SHORT)
+    env.reset(seed=0)
+    picture = env.render()
+    assert picture.shape == (72, 96, 3)
+    assert picture.std() > 5
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_vector_of_environments_gives_the_bits_of_single_ones(name):
+    vector = TaskVectorEnv(name, num_envs=2, **SHORT)
+    singles = [TaskEnv(name, **SHORT) for _ in range(2)]
+    seen, _ = vector.reset(seed=[3, 4])
+    assert np.array_equal(seen, np.stack([env.reset(seed=seed)[0] for env, seed in zip(singles, (3, 4), strict=True)]))
+    draw = np.random.default_rng(0)
+    for _ in range(3):
+        action = draw.uniform(-1, 1, vector.action_space.shape).astype(np.float32)
+        together = vector.step(action)
+        alone = [env.step(row) for env, row in zip(singles, action, strict=True)]
+        for part in range(4):
+            assert np.array_equal(together[part], np.stack([result[part] for result in alone]))
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_same_seed_gives_the_same_bits_and_another_one_others(name):
+    task = make_task(name, **SHORT)
+    actions = task.initial_actions()[None]
+    first, again, other = (task.rollout(actions, seed=seed).loss for seed in (1, 1, 2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_gradient_of_the_loss_agrees_with_central_differences(name):
+    """In eight random directions at once, through the whole of a short episode with tools in contact, in f64."""
+    task = make_task(name, dtype="float64", horizon=3, observed=8)
+    draw = torch.Generator().manual_seed(0)
+    start = 0.5 * (2 * torch.rand(1, 3, *task.action_space.shape, dtype=torch.float64, generator=draw) - 1)
+    start[..., 2] -= 0.4  # down, into the matter
+    actions = start.clone().requires_grad_()
+    (grad,) = torch.autograd.grad(task.rollout(actions).loss.sum(), actions)
+    directions = torch.randn(8, *start.shape[1:], dtype=torch.float64, generator=draw)
+    step = 1e-6
+    with torch.no_grad():
+        ends = task.rollout(torch.cat([start + step * directions, start - step * directions]))
+    assert bool(ends.ok.all())
+    expected = (ends.loss[:8] - ends.loss[8:]) / (2 * step)
+    found = (directions * grad).flatten(1).sum(1)
+    errors = (found - expected).abs() / expected.abs().max()
+    assert float(errors.max()) < 1e-4, errors
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_a_few_iterations_of_adam_lower_the_loss(name):
+    task = make_task(name, horizon=12, observed=8)
+    result = optimize(task_objective(task), "adam", iterations=4, initial=task.initial_actions(), learning_rate=0.05)
+    assert result.loss < float(result.history["loss"][0])
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_rewards_of_an_episode_sum_to_what_the_cost_fell_by(name):
+    """Loss and reward measure the same."""
+    task = make_task(name, **SHORT)
+    state = task.initial_state(1, 0)
+    first, total = task.cost(state), 0.0
+    for action in task.initial_actions():
+        following = task.step(state, action[None])
+        total = total + task.reward(state, action[None], following)
+        state = following
+    assert float(total) == pytest.approx(task.reward_scale * float(first - task.cost(state)), abs=1e-3)
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_the_domain_randomiser_changes_the_scene(name):
+    task = make_task(name, **SHORT)
+    assert task.randomized(1).settings != task.settings
+    assert task.randomized(1).settings == task.randomized(1).settings
+
+
+def test_the_dough_takes_the_users_own_target(tmp_path):
+    import trimesh
+
+    trimesh.creation.icosphere(subdivisions=2, radius=40.0).export(tmp_path / "ball.stl")
+    task = make_task("pliant/ShapeDough-v0", target=str(tmp_path / "ball.stl"), target_scale=0.001, **SHORT)
+    low, high = task.target.bounds
+    assert np.allclose(high - low, 0.08, atol=1e-3)
+    assert low[2] == pytest.approx(0.0, abs=1e-9)
+    with pytest.raises(ModelError, match="target_scale"):
+        make_task("pliant/ShapeDough-v0", target=str(tmp_path / "ball.stl"), **SHORT)
+    with pytest.raises(MeshError, match="nowhere"):
+        make_task("pliant/ShapeDough-v0", target=str(tmp_path / "nowhere.stl"), **SHORT)
+    sheet = trimesh.Trimesh([[0, 0, 0], [0.1, 0, 0], [0, 0.1, 0.05]], [[0, 1, 2]])
+    sheet.export(tmp_path / "sheet.ply")
+    with pytest.raises(MeshError, match="open"):
+        make_task("pliant/ShapeDough-v0", target=str(tmp_path / "sheet.ply"), **SHORT)
+
+
+def test_a_task_whose_glass_is_too_small_to_hold_a_particle_says_so():
+    with pytest.raises(ModelError, match="radius and fill must be at least a cell"):
+        make_task("pliant/Pouring-v0", radius=0.001, **SHORT)

@@ -1,0 +1,90 @@
+"""The MPM kernels on Taichi's Vulkan backend, which stands in for a GPU: the same numbers as on the CPU, forward and backward."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from pliant.errors import DeviceError
+from pliant.sim.core import Outcome
+from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean
+from pliant.sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver
+from pliant.sim.runtime import start
+from pliant.sim.sdf import Box, Moved, Sphere
+
+pytestmark = pytest.mark.vulkan
+NO_DEVICE = 77
+"""What the other process ends with where Taichi finds no Vulkan device."""
+
+
+def play(dimension):
+    """A block of every material under a coming ball, each beside another kind of wall: two steps, and the derivatives of what came of it."""
+    names = ("stiffness", "poisson_ratio", "viscosity", "yield_stress", "hardening", "density", "friction", "softness", "gravity")
+    values = (2e4, 0.3, 1.0, 200.0, 300.0, 1000.0, 0.4, 0.08, -9.81)
+    p = {name: torch.tensor(value, requires_grad=True) for name, value in zip(names, values, strict=True)}
+    elastic = p["density"], p["stiffness"], p["poisson_ratio"]
+    materials = (
+        Liquid(p["density"], p["stiffness"], p["viscosity"]),
+        FixedCorotated(*elastic),
+        NeoHookean(*elastic),
+        Elastoplastic(*elastic, p["yield_stress"], p["hardening"]),
+    )
+    cell, high = 0.05, dimension - 1
+    places = [(0.125, 0.125), (0.375, 0.125), (0.125, 0.375), (0.375, 0.375)]
+    bodies = [
+        Body.seeded(Moved(Box([0.1] * dimension), (x, y, 0.2)[:dimension]), material, cell, velocity=(0.3, -0.5, -0.7)[:dimension])
+        for (x, y), material in zip(places, materials, strict=True)
+    ]
+    ball = Effector(Sphere(0.1, dimension), (0.25, 0.55) if dimension == 2 else (0.25, 0.25, 0.4), friction=p["friction"], softness=p["softness"])
+    model = MpmModel(
+        bodies, [0.0] * dimension, [0.5] * high + [0.7], cell, 0.02, walls=("slip", "coulomb", "sticky", "separate", "slip", "slip")[: 2 * dimension],
+        wall_friction=0.3, effectors=[ball], gravity=torch.stack([torch.zeros(())] * high + [p["gravity"]]),
+    )  # fmt: skip
+    solver = MpmSolver(model)
+    state = solver.initial_state(2)
+    state = state.replace(velocity=state.velocity * torch.tensor([1.0, -0.6]).view(2, 1, 1))
+    fields = {name: tensor.requires_grad_() for name, tensor in zip(state.names()[1:], state.tensors()[1:], strict=True)}
+    linear = torch.tensor([0.2, 0.0, -1.0][-dimension:]).expand(2, 1, dimension).clone().requires_grad_()
+    angular = torch.full((2, 1, 1 if dimension == 2 else 3), 2.0, requires_grad=True)
+    inputs = {**p, **fields, "linear": linear, "angular": angular}
+    end = state
+    for _ in range(2):
+        end = solver.step(end, EffectorControl(linear, angular))
+    assert end.outcomes() == [Outcome.OK] * 2
+    weights = torch.Generator().manual_seed(0)
+    score = sum((tensor * torch.randn(tensor.shape, generator=weights)).sum() for tensor in end.tensors()[1:])
+    slopes = torch.autograd.grad(score, list(inputs.values()))
+    found = {f"end {name}": tensor.detach() for name, tensor in zip(end.names()[1:], end.tensors()[1:], strict=True)}
+    return {name: tensor.numpy() for name, tensor in {**found, **dict(zip(inputs, slopes, strict=True))}.items()}
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_states_and_derivatives_are_those_of_the_cpu(dimension, tmp_path):
+    there = subprocess.run(
+        [sys.executable, __file__, str(dimension), str(tmp_path / "found.npz")],
+        env={**os.environ, "PLIANT_BACKEND": "vulkan"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if there.returncode == NO_DEVICE:
+        pytest.skip(there.stdout.strip())
+    assert there.returncode == 0, there.stderr
+    with np.load(tmp_path / "found.npz") as found:
+        expected = play(dimension)
+        errors = {name: float(np.linalg.norm(found[name] - value) / np.linalg.norm(value)) for name, value in expected.items()}
+    assert all(np.linalg.norm(value) > 0 for value in expected.values())
+    assert max(errors.values()) < 1e-4, errors
+
+
+if __name__ == "__main__":
+    try:
+        start()
+    except DeviceError as error:
+        print(error)
+        sys.exit(NO_DEVICE)
+    np.savez(Path(sys.argv[2]), **play(int(sys.argv[1])))
