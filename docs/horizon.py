@@ -1,7 +1,7 @@
 """How long a gradient stays useful: the table in gradients.md. `python docs/horizon.py` takes a few minutes.
 
-Water falls from a height of 10 cm over a half disc on the floor and splashes. The quantity is the mean x of the water [m]; it is differentiated in
-the start speed of the block along x, and in the start velocities of all particles.
+Water falls from a height of 20 cm on a half disc on the floor and splashes. The quantity is the mean x of the water [m], differentiated
+in the start speed of the block along x, and in the start velocities of all particles.
 """
 
 import torch

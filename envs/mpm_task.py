@@ -35,8 +35,8 @@ class MpmSettings(Settings):
 class MpmTask(Task):
     """A task whose actions are the velocities of rigid tools: for each tool linear along x, y, z, then angular about x, y, z.
 
-    It has one measure of how far a state is from the goal, `cost(state)`. The loss is its mean over the last quarter of the steps: what counts is
-    where matter ends up, not how. The reward of a step is reward_scale (cost before - cost after), so that the rewards of an episode sum to
+    It has one measure of how far a state is from the goal, `cost(state)`. The loss is its mean over the last quarter of the steps: what
+    counts is where matter ends up, not how. The reward of a step is reward_scale (cost before - cost after), so that the rewards of an episode sum to
     reward_scale (first cost - last cost): a policy and a gradient follow the same goal.
     """
 

@@ -64,7 +64,7 @@ class Pouring(MpmTask):
     tool_colors = ((0.75, 0.85, 0.90),)
     tool_alpha = 0.35
     reward_scale = 100.0
-    iterations = 40
+    iterations = 20
 
     def scene(self) -> MpmModel:
         """The glass stands in the air, over an empty floor."""

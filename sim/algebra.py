@@ -103,15 +103,6 @@ def inner(A, B):
 
 
 @ti.func
-def identity_like(A):
-    """The identity of the size and precision of A."""
-    I = A * 0
-    for i in ti.static(range(A.n)):
-        I[i, i] += 1
-    return I
-
-
-@ti.func
 def polar(F):
     """Rotation R of F = R S, with the eigenvectors V and eigenvalues s of S that its derivative needs.
 

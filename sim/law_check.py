@@ -1,6 +1,6 @@
 """Compares a material's hand-written adjoint with central differences: the test that every law must pass before it is used."""
 
-from functools import lru_cache
+from functools import cache
 from typing import Any
 
 import torch
@@ -12,7 +12,7 @@ from .runtime import start, taichi
 ti = taichi()
 
 
-@lru_cache(maxsize=None)
+@cache
 def law_kernels(law: Law, dimension: int, width: int) -> tuple[Any, Any]:
     """Kernels that apply the law and its adjoint to `n` material points in f64."""
     M = ti.types.matrix(dimension, dimension, ti.f64)

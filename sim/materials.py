@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError
-from .algebra import cofactor, exp_slope, identity_like, inner, log_slope, polar, polar_adjoint, spectral, symmetric_eigen
+from .algebra import cofactor, exp_slope, inner, log_slope, polar, polar_adjoint, spectral, symmetric_eigen
 from .runtime import taichi
 
 ti = taichi()
@@ -26,7 +26,8 @@ Parameter = float | Tensor
 class Law(NamedTuple):
     """The update of a material point and its adjoint, as Taichi functions.
 
-    `F` is the deformation gradient [D, D], `a` the material's own scalar, `L` the velocity gradient [1/s], `par` the vector of `Material.law_parameters`.
+    `F` is the deformation gradient [D, D], `a` the material's own scalar, `L` the velocity gradient [1/s], `par` what
+    `Material.law_parameters` gives.
     """
 
     update: Callable[..., Any]

@@ -37,7 +37,9 @@ OF_MATERIAL = {
 }
 
 
-def corner_scene(name="liquid", dimension=2, *, walls="coulomb", tool=True, dtype=torch.float64, per_axis=6, substeps=10, dt=0.02, **changes):
+def corner_scene(
+    name="liquid", dimension=2, *, walls="coulomb", tool=True, dtype=torch.float64, per_axis=6, substeps=10, dt=0.02, **changes
+):
     """A block that flies into a corner of the box, under a turning ball."""
     p = {**PARAMETERS, **changes}
     edge = 0.15

@@ -8,11 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy import PointControl, PointSolver, PointState, point_model, point_state
+
 from pliant import storage
 from pliant.errors import FileFormatError, ShapeError
 from pliant.sim.core import Outcome, State, keep_failed, same_shape
 from pliant.storage import load_arrays, save_arrays, write_whole
-from toy import PointControl, PointSolver, PointState, point_model, point_state
 
 
 def same(first, second):

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import gymnasium
 import numpy as np
-import pliant
 import pytest
 import torch
 from gymnasium.envs.registration import EnvSpec
@@ -16,12 +15,14 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from toy import Blind, PointState, Reach, ReachSettings
+
+import pliant
 from pliant.envs import TaskEnv, TaskVectorEnv, make_task, register_task, task_names, task_objective, unit_box
 from pliant.envs.registry import TASKS, register_all
 from pliant.envs.task import Task
 from pliant.errors import DeviceError, MissingExtraError, ModelError, PliantError, ShapeError, UnknownNameError
 from pliant.sim.core import Outcome
-from toy import Blind, PointState, Reach, ReachSettings
 
 REACH = "me/Reach-v0"
 MODES = ["NextStep", "SameStep", "Disabled"]
@@ -582,8 +583,9 @@ def test_an_objective_averages_over_its_seeds():
 
 def test_ppo_runs_on_the_adapter_and_sees_ends_as_it_expects():
     ppo = pytest.importorskip("stable_baselines3").PPO
-    from pliant.envs import Sb3VecEnv
     from stable_baselines3.common.vec_env import VecMonitor
+
+    from pliant.envs import Sb3VecEnv
 
     env = Sb3VecEnv(REACH, 4, **FRAGILE)
     model = ppo("MlpPolicy", VecMonitor(env), n_steps=16, batch_size=32, n_epochs=1, seed=0, device="cpu")

@@ -136,14 +136,15 @@ def test_only_the_runtime_starts_taichi():
     for path in files():
         if path.suffix == ".py" and path != Path("sim/runtime.py"):
             for node in ast.walk(tree(path)):
-                if isinstance(node, ast.Attribute) and node.attr == "init" and isinstance(node.value, ast.Name) and node.value.id in ("ti", "taichi"):
+                if isinstance(node, ast.Attribute) and ast.unparse(node) in ("ti.init", "taichi.init"):
                     starters.append(f"{path}:{node.lineno}")
     assert not starters, starters
 
 
 def test_nothing_in_the_tree_is_of_one_machine():
     """No folder of a user, no package registry: a clone works wherever it lies and whatever mirror pip was told to use."""
-    machine = re.compile(r"(?<![\w.<>~-])/(?:home|root|work|Users|mnt|srv)/\w|[A-Z]:\\\\?Users|\b(?:pypi|pythonhosted|anaconda)\.org|download\.pytorch|index-url")
+    folders = r"(?<![\w.<>~-])/(?:home|root|work|Users|mnt|srv)/\w|[A-Z]:\\\\?Users"
+    machine = re.compile(rf"{folders}|\b(?:pypi|pythonhosted|anaconda)\.org|download\.pytorch|index-url")
     found = []
     for path in files():
         if path.suffix in (".py", ".md", ".toml", ".yaml", ".json", ".obj", "") and path.name not in ("LICENSE", Path(__file__).name):
@@ -250,15 +251,15 @@ def installed(tmp_path_factory):
 
 def outside(installed, code, folder):
     """What a process prints that knows the installed package only."""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, env={**os.environ, "PYTHONPATH": str(installed)}, capture_output=True, text=True, check=False
-    )
+    environment = {**os.environ, "PYTHONPATH": str(installed)}
+    done = subprocess.run([sys.executable, "-c", code], cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
 
 def test_a_wheel_holds_the_package_and_its_assets_and_nothing_else(installed):
-    packed = {path.relative_to(installed / "pliant") for path in (installed / "pliant").rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    there = installed / "pliant"
+    packed = {path.relative_to(there) for path in there.rglob("*") if path.is_file() and path.suffix != ".pyc"}
     assets = {path for path in files() if path.parts[0] == "assets" and path.suffix != ".py"}
     assert packed == {*modules(), *assets, Path("py.typed")}
 
@@ -280,6 +281,7 @@ print(pliant.__file__, float((solver.step(state, solver.rest_control(1)).positio
 
 def test_an_installed_wheel_has_its_command_and_its_checks(installed, tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(installed)}
-    listed = subprocess.run([installed / "bin" / "pliant", "list"], cwd=tmp_path, env=environment, capture_output=True, text=True, check=True)
-    assert all(name in listed.stdout for name in task_names())
+    words = [installed / "bin" / "pliant", "list"]
+    listed = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    assert all(name in listed for name in task_names())
     assert int(outside(installed, "from pliant.validation import CASES; print(len(CASES))", tmp_path)) > 0

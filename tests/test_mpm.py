@@ -139,7 +139,9 @@ def free_body(matter, spin=0.0, drift=(0.2, 0.1)):
     points = torch.cartesian_prod(line, line)
     r = points - points.mean(0)
     velocity = torch.stack([-spin * r[:, 1], spin * r[:, 0]], 1) + torch.tensor(drift, dtype=torch.float64)
-    return MpmSolver(MpmModel([Body(points, matter, 0.02**2, velocity)], (0, 0), (1, 1), 0.04, 0.01, gravity=(0.0, 0.0), dtype=torch.float64))
+    return MpmSolver(
+        MpmModel([Body(points, matter, 0.02**2, velocity)], (0, 0), (1, 1), 0.04, 0.01, gravity=(0.0, 0.0), dtype=torch.float64)
+    )
 
 
 def test_a_failed_environment_is_frozen_and_marked_while_the_others_go_on():
@@ -165,7 +167,9 @@ def test_the_gradient_of_a_running_environment_ignores_a_failed_neighbour():
     assert end.outcomes() == [Outcome.OK, Outcome.TOO_FAST]
     (together,) = torch.autograd.grad(score(end)[0], speed)
     alone = torch.tensor([1.0], dtype=torch.float64, requires_grad=True)
-    (grad,) = torch.autograd.grad(score(play(solver, state[0].replace(velocity=state.velocity[:1] * alone), solver.rest_control(1), 3)).sum(), alone)
+    (grad,) = torch.autograd.grad(
+        score(play(solver, state[0].replace(velocity=state.velocity[:1] * alone), solver.rest_control(1), 3)).sum(), alone
+    )
     assert torch.equal(together, torch.stack([grad[0], torch.zeros((), dtype=torch.float64)]))
 
 
@@ -243,7 +247,7 @@ BAD_MODELS = [
     ({"substeps": 0}, "substeps is 0"),
     ({"substeps": 1}, r"waves in the liquid run at 3.16 m/s.*dt <= 0.00791 s.*substeps >= 2"),
     ({"dtype": torch.float16}, "float32 or torch.float64"),
-    ({"bodies": [Body(torch.tensor([[0.2, 0.6]]), WATER, 1e-3)]}, "1 particles of body 0 lie outside.*first is number 0"),
+    ({"bodies": [Body(torch.tensor([[0.2, 0.6]]), WATER, 1e-3)]}, r"1 particles of body 0 lie outside.*first is number 0"),
     ({"bodies": [Body(torch.tensor([[0.2, float("inf")]]), WATER, 1e-3)]}, "not finite"),
     ({"bodies": [Body(torch.zeros(0, 2), WATER, 1e-3)]}, "at least one row"),
     ({"bodies": [Body(torch.zeros(3, 3), WATER, 1e-3)]}, r"\[N, 2\]"),

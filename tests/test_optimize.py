@@ -8,11 +8,12 @@ import time
 import warnings
 
 import numpy as np
-import pliant.optim.trajectory.loop as loop
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+
+import pliant.optim.trajectory.loop as loop
 from pliant.errors import FileFormatError, PliantError, ShapeError, StepError, UnknownNameError
 from pliant.optim.trajectory import METHODS, Evaluation, optimize
 from pliant.optim.trajectory.knots import INTERPOLATIONS, ActionSpace, weights

@@ -6,10 +6,11 @@ import weakref
 import numpy as np
 import pytest
 import torch
+from toy import PointControl, PointSolver, PointState, point_model, point_state
+
 from pliant.errors import FileFormatError, ModelError, ShapeError
 from pliant.sim.core import Outcome
 from pliant.sim.rollout import Trajectory, rollout, unroll
-from toy import PointControl, PointSolver, PointState, point_model, point_state
 
 STEPS = 23
 CHECKPOINTS = [1, 2, 5, 23, 100, "sqrt"]

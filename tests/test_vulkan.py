@@ -22,7 +22,7 @@ NO_DEVICE = 77
 
 
 def play(dimension):
-    """A block of every material under a coming ball, each beside another kind of wall: two steps, and the derivatives of what came of it."""
+    """A block of every material under a coming ball, beside walls of every kind: two steps, and the derivatives of what came of it."""
     names = ("stiffness", "poisson_ratio", "viscosity", "yield_stress", "hardening", "density", "friction", "softness", "gravity")
     values = (2e4, 0.3, 1.0, 200.0, 300.0, 1000.0, 0.4, 0.08, -9.81)
     p = {name: torch.tensor(value, requires_grad=True) for name, value in zip(names, values, strict=True)}
@@ -39,11 +39,13 @@ def play(dimension):
         Body.seeded(Moved(Box([0.1] * dimension), (x, y, 0.2)[:dimension]), material, cell, velocity=(0.3, -0.5, -0.7)[:dimension])
         for (x, y), material in zip(places, materials, strict=True)
     ]
-    ball = Effector(Sphere(0.1, dimension), (0.25, 0.55) if dimension == 2 else (0.25, 0.25, 0.4), friction=p["friction"], softness=p["softness"])
+    centre = (0.25, 0.55) if dimension == 2 else (0.25, 0.25, 0.4)
+    ball = Effector(Sphere(0.1, dimension), centre, friction=p["friction"], softness=p["softness"])
+    walls = ("slip", "coulomb", "sticky", "separate", "slip", "slip")[: 2 * dimension]
+    gravity = torch.stack([torch.zeros(())] * high + [p["gravity"]])
     model = MpmModel(
-        bodies, [0.0] * dimension, [0.5] * high + [0.7], cell, 0.02, walls=("slip", "coulomb", "sticky", "separate", "slip", "slip")[: 2 * dimension],
-        wall_friction=0.3, effectors=[ball], gravity=torch.stack([torch.zeros(())] * high + [p["gravity"]]),
-    )  # fmt: skip
+        bodies, [0.0] * dimension, [0.5] * high + [0.7], cell, 0.02, walls=walls, wall_friction=0.3, effectors=[ball], gravity=gravity
+    )
     solver = MpmSolver(model)
     state = solver.initial_state(2)
     state = state.replace(velocity=state.velocity * torch.tensor([1.0, -0.6]).view(2, 1, 1))

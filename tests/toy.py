@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+
 from pliant.envs.task import Settings, Task, free_box, unit_box
 from pliant.errors import ModelError
 from pliant.sim.core import Capabilities, Control, Outcome, Solver, State, keep_failed, same_shape

@@ -1,10 +1,10 @@
-"""The adjoint of one substep of MLS-MPM as a Taichi kernel, written by hand: gather, grid, scatter and stress, in reverse.
+"""The adjoint of a substep of MLS-MPM as Taichi functions, written by hand: gather, grid, scatter and stress, in reverse.
 
 The adjoint of the gather scatters to the grid, and uses the tiles of the forward scatter; the adjoint of the scatter gathers.
 """
 
-from functools import lru_cache
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from ..algebra import inner
 from ..materials import Law
@@ -18,8 +18,8 @@ from .stencil import (
     SLIP,
     STICKY,
     TILE,
-    block_index,
     add_tiles,
+    block_index,
     block_of_tile,
     fill_tile,
     first_node,
@@ -35,6 +35,7 @@ from .stencil import (
     unflatten,
     weights,
 )
+from .types import types
 
 ti = taichi()
 
@@ -52,18 +53,22 @@ def tool_width(dim: int) -> int:
     return 2 * dim + dim * dim + (1 if dim == 2 else 3) + 2
 
 
-@lru_cache(maxsize=None)
-def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, atomic: bool) -> Any:
-    """The adjoint kernels that belong to `forward_kernels` of the same arguments."""
-    V = ti.types.vector(dim, real)
-    VA = ti.types.vector(1 if dim == 2 else 3, real)
-    VM = ti.types.vector(dim + 1, real)
-    VP = ti.types.vector(width, real)
-    V2 = ti.types.vector(2, real)
-    W = ti.types.vector(2 * dim, real)
-    M = ti.types.matrix(dim, dim, real)
-    IV = ti.types.vector(dim, ti.i32)
-    A = ti.types.ndarray
+class BackwardFunctions(NamedTuple):
+    """The adjoints of the stages of a substep, for particles and nodes and for blocks of them."""
+
+    pull_adjoint: Any
+    node_adjoint: Any
+    push_adjoint: Any
+    pull_block_adjoint: Any
+    push_block_adjoint: Any
+    gather_slot: Any
+
+
+@cache
+def backward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, atomic: bool) -> Any:
+    """The adjoint of the stages that `forward_functions` of the same arguments makes."""
+    t = types(dim, real, width)
+    V, VM, M = t.V, t.VM, t.M
     spins = 1 if dim == 2 else 3
     stride = tool_width(dim)
 
@@ -83,7 +88,8 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
 
     @ti.func
     def tools_adjoint(
-        rec, sub, s, env, tools, X, free, bar, centre: ti.template(), rotation: ti.template(), linear: ti.template(), angular: ti.template(),
+        rec, sub, s, env, tools, X, free, bar, centre: ti.template(), rotation: ti.template(), linear: ti.template(),
+        angular: ti.template(),
         coefficient: ti.template(), shape: ti.template(), frame: ti.template(), table: ti.template(), shared_bar: ti.template(),
     ):  # fmt: skip
         """The adjoint of all tools acting in turn on the velocity `free` at X: of that velocity, and of X."""
@@ -131,7 +137,8 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                         velocity[i] += wr * w[dim - 1, k] * value[i]
             env = blocks[q, dim]
             s = slot_of[env, block_index(dim, (origin + 1) >> 2, blocks_per_axis)]
-            free_bar, place_bar_of_tools = tools_adjoint(rec, sub, s, env, tools, x[src, p], velocity, moved, centre, rotation, linear, angular,
+            free_bar, place_bar_of_tools = tools_adjoint(rec, sub, s, env, tools, x[src, p], velocity, moved, centre, rotation, linear,
+            angular,
                                                          coefficient, shape, frame, table, shared_bar)  # fmt: skip
             moved = free_bar
             x_bar[p] += place_bar_of_tools
@@ -254,7 +261,8 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
     @ti.func
     def push_adjoint(
         p, q, src, rec, dt, dx, lower, x: ti.template(), v: ti.template(), C: ti.template(), F: ti.template(), a: ti.template(),
-        mass: ti.template(), volume: ti.template(), par: ti.template(), kind: ti.template(), stress: ti.template(), x_bar: ti.template(), v_bar: ti.template(),
+        mass: ti.template(), volume: ti.template(), par: ti.template(), kind: ti.template(), stress: ti.template(), x_bar: ti.template(),
+        v_bar: ti.template(),
         C_bar: ti.template(), F_bar: ti.template(), a_bar: ti.template(), mass_bar: ti.template(), par_bar: ti.template(),
         blocks: ti.template(), tile: ti.template(),
     ):  # fmt: skip
@@ -335,13 +343,16 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
         for t in range(TILE**dim):
             tile_bar[q, t] = VM(0)
         for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
-            pull_adjoint(p, q, src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile, tile_bar,
+            pull_adjoint(p, q, src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile,
+            tile_bar,
                          centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar)  # fmt: skip
 
     @ti.func
     def push_block_adjoint(
-        q, src, rec, dt, dx, lower, blocks_per_axis, x: ti.template(), v: ti.template(), C: ti.template(), F: ti.template(), a: ti.template(),
-        mass: ti.template(), volume: ti.template(), par: ti.template(), kind: ti.template(), stress: ti.template(), x_bar: ti.template(), v_bar: ti.template(),
+        q, src, rec, dt, dx, lower, blocks_per_axis, x: ti.template(), v: ti.template(), C: ti.template(), F: ti.template(),
+        a: ti.template(),
+        mass: ti.template(), volume: ti.template(), par: ti.template(), kind: ti.template(), stress: ti.template(), x_bar: ti.template(),
+        v_bar: ti.template(),
         C_bar: ti.template(), F_bar: ti.template(), a_bar: ti.template(), mass_bar: ti.template(), par_bar: ti.template(),
         blocks: ti.template(), slot_of: ti.template(), tile: ti.template(), raw_bar: ti.template(),
     ):  # fmt: skip
@@ -354,90 +365,4 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
     def gather_slot(s, slots: ti.template(), owner: ti.template(), blocks_per_axis, tile_bar: ti.template(), velocity_bar: ti.template()):
         add_tiles(dim, place_of_slot(dim, s, slots), s * BLOCK**dim, slots[s, dim], owner, blocks_per_axis, tile_bar, 0, velocity_bar)
 
-    @ti.kernel
-    def substep_adjoint(
-        src: ti.i32, rec: ti.i32, sub: ti.i32, dt: real, dx: real, lower: V, cells: IV, blocks_per_axis: IV, tools: ti.i32,
-        x: A(dtype=V, ndim=2), v: A(dtype=V, ndim=2), C: A(dtype=M, ndim=2), F: A(dtype=M, ndim=2), a: A(dtype=real, ndim=2),
-        mass: A(dtype=real, ndim=1), volume: A(dtype=real, ndim=1), par: A(dtype=VP, ndim=1), kind: A(dtype=ti.i32, ndim=1), stress: A(dtype=M, ndim=2),
-        x_bar: A(dtype=V, ndim=1), v_bar: A(dtype=V, ndim=1), C_bar: A(dtype=M, ndim=1), F_bar: A(dtype=M, ndim=1), a_bar: A(dtype=real, ndim=1),
-        mass_bar: A(dtype=real, ndim=1), par_bar: A(dtype=VP, ndim=1), shared_bar: A(dtype=real, ndim=3),
-        blocks: A(dtype=ti.i32, ndim=2), block_of: A(dtype=ti.i32, ndim=1), slots: A(dtype=ti.i32, ndim=2),
-        owner: A(dtype=ti.i32, ndim=2), slot_of: A(dtype=ti.i32, ndim=2),
-        tile: A(dtype=VM, ndim=2), tile_bar: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=VM, ndim=2),
-        raw_bar: A(dtype=VM, ndim=2), velocity_bar: A(dtype=VM, ndim=2),
-        gravity: A(dtype=V, ndim=1), wall_kind: A(dtype=ti.i32, ndim=1), wall_friction: A(dtype=W, ndim=1),
-        centre: A(dtype=V, ndim=3), rotation: A(dtype=M, ndim=3), linear: A(dtype=V, ndim=2), angular: A(dtype=VA, ndim=2),
-        coefficient: A(dtype=V2, ndim=2), shape: A(dtype=ti.i32, ndim=2), frame: A(dtype=real, ndim=2), table: A(dtype=VM, ndim=1),
-    ):  # fmt: skip
-        """Takes the adjoint of the particles from the end of a substep to its start, at time index `src`; `rec` is where its grid was kept."""
-        if ti.static(atomic):
-            ti.loop_config(block_dim=1)
-            for q in range(blocks.shape[0]):
-                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile)
-            for q, t in ti.ndrange(blocks.shape[0], TILE**dim):
-                tile_bar[q, t] = VM(0)
-            for p in range(kind.shape[0]):
-                pull_adjoint(p, block_of[p], src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of,
-                             tile, tile_bar, centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar)  # fmt: skip
-        else:
-            ti.loop_config(block_dim=1)
-            for q in range(blocks.shape[0]):
-                pull_block_adjoint(q, src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile,
-                                   tile_bar, grid_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table,
-                                   shared_bar)  # fmt: skip
-        ti.loop_config(block_dim=1)
-        for s in range(slots.shape[0]):
-            gather_slot(s, slots, owner, blocks_per_axis, tile_bar, velocity_bar)
-        ti.loop_config(block_dim=BLOCK**dim)
-        for n in range(slots.shape[0] * BLOCK**dim):
-            node_adjoint(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, velocity_bar, raw, raw_bar,
-                         wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar)  # fmt: skip
-        if ti.static(atomic):
-            ti.loop_config(block_dim=1)
-            for q in range(blocks.shape[0]):
-                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, raw_bar, 0, tile)
-            for p in range(kind.shape[0]):
-                push_adjoint(p, block_of[p], src, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress,
-                             x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, tile)  # fmt: skip
-        else:
-            ti.loop_config(block_dim=1)
-            for q in range(blocks.shape[0]):
-                push_block_adjoint(q, src, rec, dt, dx, lower, blocks_per_axis, x, v, C, F, a, mass, volume, par, kind, stress,
-                                   x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, slot_of, tile, raw_bar)  # fmt: skip
-
-    @ti.kernel
-    def substeps_adjoint(
-        first: A(dtype=ti.i32, ndim=1), done: A(dtype=ti.i32, ndim=1), ranges: A(dtype=ti.i32, ndim=2),
-        dt: real, dx: real, lower: V, cells: IV, blocks_per_axis: IV, tools: ti.i32,
-        x: A(dtype=V, ndim=2), v: A(dtype=V, ndim=2), C: A(dtype=M, ndim=2), F: A(dtype=M, ndim=2), a: A(dtype=real, ndim=2),
-        mass: A(dtype=real, ndim=1), volume: A(dtype=real, ndim=1), par: A(dtype=VP, ndim=1), kind: A(dtype=ti.i32, ndim=1), stress: A(dtype=M, ndim=2),
-        x_bar: A(dtype=V, ndim=1), v_bar: A(dtype=V, ndim=1), C_bar: A(dtype=M, ndim=1), F_bar: A(dtype=M, ndim=1), a_bar: A(dtype=real, ndim=1),
-        mass_bar: A(dtype=real, ndim=1), par_bar: A(dtype=VP, ndim=1), shared_bar: A(dtype=real, ndim=3),
-        blocks: A(dtype=ti.i32, ndim=2), slots: A(dtype=ti.i32, ndim=2), owner: A(dtype=ti.i32, ndim=2), slot_of: A(dtype=ti.i32, ndim=2),
-        tile: A(dtype=VM, ndim=2), tile_bar: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=VM, ndim=2),
-        raw_bar: A(dtype=VM, ndim=2), velocity_bar: A(dtype=VM, ndim=2),
-        gravity: A(dtype=V, ndim=1), wall_kind: A(dtype=ti.i32, ndim=1), wall_friction: A(dtype=W, ndim=1),
-        centre: A(dtype=V, ndim=3), rotation: A(dtype=M, ndim=3), linear: A(dtype=V, ndim=2), angular: A(dtype=VA, ndim=2),
-        coefficient: A(dtype=V2, ndim=2), shape: A(dtype=ti.i32, ndim=2), frame: A(dtype=real, ndim=2), table: A(dtype=VM, ndim=1),
-    ):  # fmt: skip
-        """The adjoint of `substeps`: takes each environment back over the substeps that it did, on one thread."""
-        ti.loop_config(block_dim=1)
-        for env in range(first.shape[0]):
-            for back in range(done[env]):
-                t = done[env] - 1 - back
-                sub = first[env] + t
-                for q in range(ranges[env, 0], ranges[env, 1]):
-                    pull_block_adjoint(q, t, t, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile,
-                                       tile_bar, grid_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table,
-                                       shared_bar)  # fmt: skip
-                for s in range(ranges[env, 2], ranges[env, 3]):
-                    gather_slot(s, slots, owner, blocks_per_axis, tile_bar, velocity_bar)
-                for n in range(ranges[env, 2] * BLOCK**dim, ranges[env, 3] * BLOCK**dim):
-                    node_adjoint(n, t, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, velocity_bar, raw, raw_bar,
-                                 wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table,
-                                 shared_bar)  # fmt: skip
-                for q in range(ranges[env, 0], ranges[env, 1]):
-                    push_block_adjoint(q, t, t, dt, dx, lower, blocks_per_axis, x, v, C, F, a, mass, volume, par, kind, stress,
-                                       x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, slot_of, tile, raw_bar)  # fmt: skip
-
-    return substep_adjoint, substeps_adjoint
+    return BackwardFunctions(pull_adjoint, node_adjoint, push_adjoint, pull_block_adjoint, push_block_adjoint, gather_slot)

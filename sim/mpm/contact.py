@@ -1,6 +1,7 @@
 """What a moving tool or a wall does to the velocity of a grid node, and the derivative of it.
 
-A tool is a signed distance on a voxel grid, carried by a rigid motion. Nodes inside it may not approach its surface, and feel Coulomb friction;
+A tool is a signed distance on a voxel grid, carried by a rigid motion. Nodes inside it may not approach its surface,
+and feel Coulomb friction;
 nodes within `softness` [m] of it feel a smoothly fading share of that, which keeps derivatives alive before contact.
 """
 

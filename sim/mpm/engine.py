@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import deque
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -11,8 +12,8 @@ from torch import Tensor
 
 from ..core import Outcome
 from ..runtime import taichi
-from .backward import backward_kernels, shared_width, tool_width
-from .forward import forward_kernels
+from .backward import shared_width, tool_width
+from .kernels import backward_kernels, forward_kernels
 from .stencil import BLOCK, PAD, TILE
 
 CHUNK = 32
@@ -278,8 +279,10 @@ class Engine:
     def _run_environments(self, segment: Segment, last: int, record: bool, geometry: Any, surroundings: Any, flags: Tensor) -> None:
         scene, layout = self.scene, segment.layout
         self.substeps(
-            last, int(record), segment.first, segment.done, layout.ranges, scene.dt, scene.dx, *geometry, *segment.fields, segment.matter.mass,
-            segment.volume, segment.matter.par, segment.kind, segment.stress, layout.blocks, layout.slots, layout.owner, layout.slot_of, flags, segment.tile,
+            last, int(record), segment.first, segment.done, layout.ranges, scene.dt, scene.dx, *geometry, *segment.fields,
+            segment.matter.mass,
+            segment.volume, segment.matter.par, segment.kind, segment.stress, layout.blocks, layout.slots, layout.owner, layout.slot_of,
+            flags, segment.tile,
             segment.raw, segment.grid_velocity, *surroundings,
         )  # fmt: skip
 
@@ -291,7 +294,8 @@ class Engine:
             src, dst, rec = (t, t + 1, t) if record else (t % 2, (t + 1) % 2, 0)
             self.substep(
                 src, dst, rec, step, scene.dt, scene.dx, *geometry, *segment.fields, segment.matter.mass, segment.volume,
-                segment.matter.par, segment.kind, segment.stress, layout.blocks, layout.block_of, layout.slots, layout.owner, layout.slot_of, flags,
+                segment.matter.par, segment.kind, segment.stress, layout.blocks, layout.block_of, layout.slots, layout.owner,
+                layout.slot_of, flags,
                 segment.tile, segment.raw, segment.grid_velocity, *surroundings,
             )  # fmt: skip
             segment.done += 1
@@ -303,8 +307,8 @@ class Engine:
         flags = torch.zeros(2, start.x.shape[0], dtype=torch.int32, device=start.x.device)
         now = start
         for chunk in range(0, self.scene.substeps, CHUNK):
-            for _segment, now in self.segments(now, matter, shared, keys, chunk, min(chunk + CHUNK, self.scene.substeps), flags, False):
-                pass
+            run = self.segments(now, matter, shared, keys, chunk, min(chunk + CHUNK, self.scene.substeps), flags, False)
+            _segment, now = deque(run, maxlen=1).pop()
         status = flags[0].clone()
         finite = torch.ones_like(status, dtype=torch.bool)
         for field in now:
@@ -323,8 +327,8 @@ class Engine:
         for chunk in range(0, substeps, CHUNK):
             chunks.append((now, keys.clone()))
             if chunk + CHUNK < substeps:
-                for _segment, now in self.segments(now, matter, shared, keys, chunk, chunk + CHUNK, flags, False):
-                    pass
+                run = self.segments(now, matter, shared, keys, chunk, chunk + CHUNK, flags, False)
+                _segment, now = deque(run, maxlen=1).pop()
         matter_bar = Matter(*(torch.zeros_like(field) for field in matter))
         shared_bar = Shared(*(torch.zeros_like(field) for field in shared))
         for index in reversed(range(len(chunks))):

@@ -1,11 +1,11 @@
-"""One substep of MLS-MPM as a Taichi kernel: stress and scatter, grid, gather.
+"""The stages of a substep of MLS-MPM as Taichi functions: stress and scatter, grid, gather.
 
 Hu et al. 2018, "A moving least squares material point method"; Jiang et al. 2015 for APIC. Everything is indexed by time, so that nothing
 that a derivative needs is overwritten.
 """
 
-from functools import lru_cache
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
 from ..core import Outcome
 from ..materials import Law
@@ -33,6 +33,7 @@ from .stencil import (
     unflatten,
     weights,
 )
+from .types import types
 
 ti = taichi()
 
@@ -60,21 +61,22 @@ def wall_velocity(dim: ti.template(), a: ti.template(), rel, cells, v, wall_kind
     return result
 
 
-@lru_cache(maxsize=None)
-def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, atomic: bool) -> Any:
-    """The kernels `substep` and `substeps` for a dimension, a precision, and the laws that are present (in the order of the particles' `kind`).
+class ForwardFunctions(NamedTuple):
+    """The stages of a substep, for particles and nodes and for blocks of them."""
 
-    `width` is the number of law parameters; `tooled` says whether there are tools; `atomic` scatters with atomics, particle by particle, as a GPU wants it.
-    """
-    V = ti.types.vector(dim, real)
-    VA = ti.types.vector(1 if dim == 2 else 3, real)
-    VM = ti.types.vector(dim + 1, real)
-    VP = ti.types.vector(width, real)
-    V2 = ti.types.vector(2, real)
-    W = ti.types.vector(2 * dim, real)
-    M = ti.types.matrix(dim, dim, real)
-    IV = ti.types.vector(dim, ti.i32)
-    A = ti.types.ndarray
+    push: Any
+    pull: Any
+    node: Any
+    push_block: Any
+    pull_block: Any
+    gather_slot: Any
+
+
+@cache
+def forward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, atomic: bool) -> Any:
+    """The stages of a substep as Taichi functions; the arguments are those of `kernels.forward_kernels`."""
+    t = types(dim, real, width)
+    V, VM, M = t.V, t.VM, t.M
 
     @ti.func
     def push(
@@ -260,90 +262,4 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
     def gather_slot(s, rec, slots: ti.template(), owner: ti.template(), blocks_per_axis, tile: ti.template(), raw: ti.template()):
         add_tiles(dim, place_of_slot(dim, s, slots), s * BLOCK**dim, slots[s, dim], owner, blocks_per_axis, tile, rec, raw)
 
-    @ti.kernel
-    def substep(
-        src: ti.i32, dst: ti.i32, rec: ti.i32, sub: ti.i32, dt: real, dx: real, lower: V, cells: IV, blocks_per_axis: IV, tools: ti.i32,
-        x: A(dtype=V, ndim=2), v: A(dtype=V, ndim=2), C: A(dtype=M, ndim=2), F: A(dtype=M, ndim=2), a: A(dtype=real, ndim=2),
-        mass: A(dtype=real, ndim=1), volume: A(dtype=real, ndim=1), par: A(dtype=VP, ndim=1), kind: A(dtype=ti.i32, ndim=1), stress: A(dtype=M, ndim=2),
-        blocks: A(dtype=ti.i32, ndim=2), block_of: A(dtype=ti.i32, ndim=1), slots: A(dtype=ti.i32, ndim=2),
-        owner: A(dtype=ti.i32, ndim=2), slot_of: A(dtype=ti.i32, ndim=2), flags: A(dtype=ti.i32, ndim=2),
-        tile: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=VM, ndim=2),
-        gravity: A(dtype=V, ndim=1), wall_kind: A(dtype=ti.i32, ndim=1), wall_friction: A(dtype=W, ndim=1),
-        centre: A(dtype=V, ndim=3), rotation: A(dtype=M, ndim=3), linear: A(dtype=V, ndim=2), angular: A(dtype=VA, ndim=2),
-        coefficient: A(dtype=V2, ndim=2), shape: A(dtype=ti.i32, ndim=2), frame: A(dtype=real, ndim=2), table: A(dtype=VM, ndim=1),
-    ):  # fmt: skip
-        """Advances all particles from time index `src` to `dst`, keeping the grid at `rec`; `sub` counts substeps, for the tools.
-
-        The stages run one after the other, each on all threads.
-        """
-        if ti.static(atomic):
-            for q, t in ti.ndrange(blocks.shape[0], TILE**dim):
-                tile[q, t] = VM(0)
-            for p in range(kind.shape[0]):
-                push(p, block_of[p], src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
-        else:
-            ti.loop_config(block_dim=1)
-            for q in range(blocks.shape[0]):
-                push_block(q, src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
-        ti.loop_config(block_dim=1)
-        for s in range(slots.shape[0]):
-            gather_slot(s, rec, slots, owner, blocks_per_axis, tile, raw)
-        ti.loop_config(block_dim=BLOCK**dim)
-        for n in range(slots.shape[0] * BLOCK**dim):
-            node(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, raw, grid_velocity,
-                 wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
-        if ti.static(atomic):
-            ti.loop_config(block_dim=1)
-            for q in range(blocks.shape[0]):
-                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile)
-            for p in range(kind.shape[0]):
-                pull(p, block_of[p], src, dst, sub, dt, dx, lower, cells, tools, x, v, C, blocks, tile, flags,
-                     centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
-        else:
-            ti.loop_config(block_dim=1)
-            for q in range(blocks.shape[0]):
-                pull_block(q, src, dst, rec, sub, dt, dx, lower, cells, blocks_per_axis, tools, x, v, C, blocks, slot_of, tile,
-                           grid_velocity, flags, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
-
-    @ti.kernel
-    def substeps(
-        last: ti.i32, record: ti.i32, first: A(dtype=ti.i32, ndim=1), done: A(dtype=ti.i32, ndim=1), ranges: A(dtype=ti.i32, ndim=2),
-        dt: real, dx: real, lower: V, cells: IV, blocks_per_axis: IV, tools: ti.i32,
-        x: A(dtype=V, ndim=2), v: A(dtype=V, ndim=2), C: A(dtype=M, ndim=2), F: A(dtype=M, ndim=2), a: A(dtype=real, ndim=2),
-        mass: A(dtype=real, ndim=1), volume: A(dtype=real, ndim=1), par: A(dtype=VP, ndim=1), kind: A(dtype=ti.i32, ndim=1), stress: A(dtype=M, ndim=2),
-        blocks: A(dtype=ti.i32, ndim=2), slots: A(dtype=ti.i32, ndim=2),
-        owner: A(dtype=ti.i32, ndim=2), slot_of: A(dtype=ti.i32, ndim=2), flags: A(dtype=ti.i32, ndim=2),
-        tile: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=VM, ndim=2),
-        gravity: A(dtype=V, ndim=1), wall_kind: A(dtype=ti.i32, ndim=1), wall_friction: A(dtype=W, ndim=1),
-        centre: A(dtype=V, ndim=3), rotation: A(dtype=M, ndim=3), linear: A(dtype=V, ndim=2), angular: A(dtype=VA, ndim=2),
-        coefficient: A(dtype=V2, ndim=2), shape: A(dtype=ti.i32, ndim=2), frame: A(dtype=real, ndim=2), table: A(dtype=VM, ndim=1),
-    ):  # fmt: skip
-        """Advances each environment on one thread from its substep `first` until `last`, or until its particles must be sorted again.
-
-        `done` counts what was done. There is no waiting between stages, so that small scenes and large batches run at full speed.
-        """
-        ti.loop_config(block_dim=1)
-        for env in range(first.shape[0]):
-            for sub in range(first[env], last):
-                src = done[env] % 2
-                dst = 1 - src
-                rec = 0
-                if record:
-                    src = done[env]
-                    dst = src + 1
-                    rec = src
-                for q in range(ranges[env, 0], ranges[env, 1]):
-                    push_block(q, src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
-                for s in range(ranges[env, 2], ranges[env, 3]):
-                    gather_slot(s, rec, slots, owner, blocks_per_axis, tile, raw)
-                for n in range(ranges[env, 2] * BLOCK**dim, ranges[env, 3] * BLOCK**dim):
-                    node(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, raw, grid_velocity,
-                         wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
-                for q in range(ranges[env, 0], ranges[env, 1]):
-                    pull_block(q, src, dst, rec, sub, dt, dx, lower, cells, blocks_per_axis, tools, x, v, C, blocks, slot_of, tile,
-                               grid_velocity, flags, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
-                done[env] += 1
-                if flags[1, env] > 0:
-                    break
-
-    return substep, substeps
+    return ForwardFunctions(push, pull, node, push_block, pull_block, gather_slot)

@@ -2,7 +2,8 @@
 
 Particles are sorted by blocks of 4^D cells. The particles of a block add to a tile of 8^D nodes that belongs to their block alone, so that the
 scatter needs no atomics and gives the same bits every time; a node then gathers from the 2^D tiles that cover it. A tile leaves one cell of
-room on each side: a particle may drift by a cell before the next sort. Node coordinates are padded by `PAD`, so that neither a particle's block nor a neighbour of one that it reaches is negative.
+room on each side: a particle may drift by a cell before the next sort. Node coordinates are padded by `PAD`, so that
+neither a particle's block nor a neighbour of a block that it reaches is negative.
 
 Node `i` lies at `lower + (i - PAD) dx`; walls stand on the nodes `PAD` and `PAD + cells`.
 """

@@ -268,7 +268,7 @@ def rasterise(
                     if closest <= before:
                         at = slope(lens, x, y)
                         depth = -1.0
-                        if item < sphere_count:  # noqa: SIM108 - as one expression Taichi works out both sides
+                        if item < sphere_count:
                             depth = hit_sphere(lens, at, place, radius)
                         else:
                             depth = hit_triangle(lens, at, corners)
