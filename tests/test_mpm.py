@@ -267,7 +267,7 @@ def test_a_scene_that_cannot_be_is_refused_with_what_would_do(changes, message):
 def test_the_guard_counts_viscosity_too():
     thick = Liquid(1000.0, 1e4, viscosity=500.0)
     points = torch.tensor([[0.2, 0.2]])
-    with pytest.raises(ModelError, match="diffuses momentum at 0.5 m"):
+    with pytest.raises(ModelError, match=r"diffuses momentum at 0.5 m"):
         box_model(bodies=[Body(points, thick, 1e-3)], substeps=2)
     assert box_model(bodies=[Body(points, thick, 1e-3)]).steps == math.ceil(0.01 / (0.125 * 0.05**2 / 0.5) - 1e-9)
 
@@ -289,7 +289,7 @@ def test_a_state_that_does_not_fit_the_model_is_refused(name, change, message):
 
 def test_a_control_for_another_batch_is_refused():
     solver = corner_scene()
-    with pytest.raises(ShapeError, match="control.linear_velocity"):
+    with pytest.raises(ShapeError, match=r"control.linear_velocity"):
         solver.step(solver.initial_state(2), solver.rest_control(1))
 
 

@@ -83,7 +83,9 @@ def hydrostatic(depth: float = 0.2, cells: int = 12) -> Measured:
     )
 
 
-@case("mpm.dam_break", source="Martin and Moyce 1952, Phil. Trans. A 244, 312-324: tables of columns with a base of 2.25 in", tolerance=0.08)
+@case(
+    "mpm.dam_break", source="Martin and Moyce 1952, Phil. Trans. A 244, 312-324: tables of columns with a base of 2.25 in", tolerance=0.08
+)
 def dam_break(n2: float = 2.0, a: float = 0.05715, cells: int = 20) -> Measured:
     """Front and height of a collapsing column of water.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 
@@ -29,6 +30,8 @@ CELL = 0.05
 """[m]."""
 CENTRAL = {2: (1 / 2,), 8: (4 / 5, -1 / 5, 4 / 105, -1 / 280)}
 """Weights of f(k h) - f(-k h) for k = 1, 2, ... in a central difference, by its order; Fornberg 1988."""
+
+TINY = 1e-300
 
 Inputs = dict[str, Tensor]
 """Everything that a step depends on, `[B, ...]`: fields of the state and the control, and parameters."""
@@ -124,11 +127,12 @@ def outputs(state: MpmState) -> Tensor:
     return torch.cat([(tensor / size).flatten(1) for tensor, size in zip(state.tensors()[1:], sizes, strict=True) if tensor.numel()], 1)
 
 
-def tangents(scene: Scene, steps: int, inputs: Inputs, along: Inputs, order: int, widths: Sequence[float]) -> Tensor:
-    """How the outputs change along each input's direction, by central differences [inputs, K].
+def tangents(scene: Scene, steps: int, inputs: Inputs, along: Inputs, order: int, widths: Sequence[float]) -> tuple[Tensor, Tensor]:
+    """How the outputs change along each input's direction, by central differences [inputs, K], and how sure that is [inputs].
 
-    All displaced inputs run as environments of one batch. Of the widths, the one is taken whose result differs least from the next one's: wide steps
-    meet kinks and higher derivatives, narrow ones rounding, and between them the result stands still. The adjoint has no say in this.
+    All displaced inputs run as environments of one batch. Of the widths, the one is taken whose result differs least from that of the next; this
+    difference, over the result, is the second tensor. Wide steps meet kinks and higher derivatives, narrow ones rounding, and between them the
+    result stands still. The adjoint has no say in this.
     """
     reach = len(CENTRAL[order])
     offsets = torch.tensor([sign * k for k in range(1, reach + 1) for sign in (1, -1)], dtype=torch.float64)
@@ -142,8 +146,18 @@ def tangents(scene: Scene, steps: int, inputs: Inputs, along: Inputs, order: int
         ends = outputs(scene.play(batch, steps)).view(len(inputs), len(widths), reach, 2, -1)
     change = torch.einsum("iwrk,r->iwk", ends[..., 0, :] - ends[..., 1, :], torch.tensor(CENTRAL[order], dtype=torch.float64))
     slopes = change / torch.tensor(widths, dtype=torch.float64)[:, None]
-    best = (slopes[:, 1:] - slopes[:, :-1]).norm(dim=-1).argmin(1)
-    return slopes[torch.arange(len(inputs)), best]
+    unrest = (slopes[:, 1:] - slopes[:, :-1]).norm(dim=-1)
+    best = unrest.argmin(1)
+    chosen = slopes[torch.arange(len(inputs)), best]
+    return chosen, unrest.min(1).values / chosen.norm(dim=-1).clamp_min(TINY)
+
+
+def weights_for(slopes: Tensor) -> Tensor:
+    """Weights of the outputs for each input [inputs, K]: along what answers to it, so that little cancels, and in part at random."""
+    draw = torch.Generator().manual_seed(2)
+    share = 0.5 + torch.rand(slopes.shape, dtype=slopes.dtype, generator=draw)
+    noise = torch.randn(slopes.shape, dtype=slopes.dtype, generator=draw)
+    return share * slopes / slopes.norm(dim=1, keepdim=True).clamp_min(TINY) + noise / math.sqrt(slopes.shape[1])
 
 
 def cotangents(scene: Scene, steps: int, inputs: Inputs, along: Inputs, weights: Tensor) -> Tensor:
@@ -152,3 +166,109 @@ def cotangents(scene: Scene, steps: int, inputs: Inputs, along: Inputs, weights:
     score = (outputs(scene.play(leaves, steps)) * weights).sum()
     grads = torch.autograd.grad(score, list(leaves.values()))
     return torch.stack([(grad[row] * direction[0]).sum() for row, (grad, direction) in enumerate(zip(grads, along.values(), strict=True))])
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """Slopes of a scene by the adjoint and by differences [inputs each]."""
+
+    adjoint: Tensor
+    differences: Tensor
+    unrest: Tensor
+    """How far the differences of two widths are apart, over their size."""
+
+    @property
+    def errors(self) -> Tensor:
+        """Relative ones; a slope that one finds and the other does not is an error of 1."""
+        size = torch.maximum(self.adjoint.abs(), self.differences.abs()).clamp_min(TINY)
+        return (self.adjoint - self.differences).abs() / size
+
+    def where_surer(self, other: Comparison) -> Comparison:
+        """Of two comparisons, input by input, the one with less unrest."""
+        pairs = zip(dataclasses.astuple(self), dataclasses.astuple(other), strict=True)
+        return Comparison(*(torch.where(self.unrest <= other.unrest, mine, others) for mine, others in pairs))
+
+
+def compare(scene: Scene, steps: int, inputs: Inputs, order: int, widths: Sequence[float]) -> Comparison:
+    """The adjoint of `steps` control steps against central differences, along one direction of every input."""
+    along = directions(inputs)
+    slopes, unrest = tangents(scene, steps, inputs, along, order, widths)
+    weights = weights_for(slopes)
+    return Comparison(cotangents(scene, steps, inputs, along, weights), (slopes * weights).sum(1), unrest)
+
+
+def chosen_materials(material: str, dimension: int) -> list[str]:
+    """All materials, or the one that is asked for.
+
+    Raises:
+        OptionError: if there is no such material or dimension.
+    """
+    require_choice("material", material, ("all", *MATERIALS))
+    require_choice("dimension", str(dimension), ("2", "3"))
+    return list(MATERIALS) if material == "all" else [material]
+
+
+@case("mpm.gradient", source="Central differences in f64 through 50 substeps", tolerance=1e-6)
+def gradient(material: str = "all", dimension: int = 2) -> Measured:
+    """Derivatives with respect to every field of the state, every control and every parameter, through 50 substeps.
+
+    Each is a slope along a random direction, of a random combination of everything in the final state. A block flies freely; then it is pressed
+    into a corner with Coulomb friction by a tool that comes down, turns and rubs.
+
+    Args:
+        material: one of the solver's, or all.
+        dimension: 2 or 3.
+
+    Returns:
+        The slopes by the adjoint, and by differences; the error is the largest relative one of the free block. Further: that of the pressed
+        block, at most 1e-4.
+    """
+    free, pressed = [], []
+    for name in chosen_materials(material, dimension):
+        for contact, found in ((False, free), (True, pressed)):
+            scene = Scene(name, contact, dimension, substeps=10)
+            found.append(compare(scene, 5, scene.inputs(), 2, (1e-4, 1e-5, 1e-6, 1e-7)))
+    return _measured(free, pressed, 1e-4)
+
+
+@case("mpm.adjoint_dot", source="<J v, w> = <v, J' w>, with J v by central differences of order 8 in f64", tolerance=1e-10)
+def adjoint_dot(material: str = "all", dimension: int = 2) -> Measured:
+    """Dot-product test of the adjoint of a control step of two substeps, for every field of the state, every control and every parameter.
+
+    A step is a polynomial in velocities, a piecewise one in places, and smooth in the rest, so differences of order 8 lose nothing but digits to
+    rounding: J v is known to some 1e-12, but for kinks (a particle enters a cell, a node begins to stick) within the width of a difference.
+    They show in that two widths disagree; the pressed block is therefore tested in three states, and each input counts where its widths agree best.
+
+    Args:
+        material: one of the solver's, or all.
+        dimension: 2 or 3.
+
+    Returns:
+        The products by the adjoint, and by differences, of a free and of a pressed block; the error is the largest relative one.
+    """
+    found = []
+    for name in chosen_materials(material, dimension):
+        for contact, moments in ((False, (6,)), (True, (6, 7, 8))):
+            scene = Scene(name, contact, dimension, substeps=2)
+            trials = [compare(scene, 1, _later(scene, moment), 8, (1e-2, 3e-3, 1e-3, 3e-4, 1e-4, 3e-5)) for moment in moments]
+            found.append(functools.reduce(Comparison.where_surer, trials))
+    return _measured(found, [], 0.0)
+
+
+def _later(scene: Scene, steps: int) -> Inputs:
+    """The inputs of a scene after some control steps."""
+    inputs = scene.inputs()
+    with torch.no_grad():
+        state = scene.play(inputs, steps)
+    return {name: getattr(state, name, value) for name, value in inputs.items()}
+
+
+def _measured(first: Sequence[Comparison], second: Sequence[Comparison], second_limit: float) -> Measured:
+    """What two groups of comparisons found, the second with a limit of its own."""
+    every = [*first, *second]
+    return Measured(
+        torch.cat([one.adjoint for one in every]).tolist(),
+        torch.cat([one.differences for one in every]).tolist(),
+        float(torch.cat([one.errors for one in first]).max()),
+        [Check("error with contact", float(torch.cat([one.errors for one in second]).max()), second_limit)] if second else [],
+    )

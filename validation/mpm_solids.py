@@ -21,7 +21,9 @@ DRIFTS = {"float64": 1e-10, "float32": 1e-5}
 """How much of its angular momentum a free body may lose or gain."""
 
 
-@case("mpm.angular_momentum", source="Conservation law; Jiang et al. 2015 for APIC, whose affine part carries dx^2/4 of it", tolerance=1e-10)
+@case(
+    "mpm.angular_momentum", source="Conservation law; Jiang et al. 2015 for APIC, whose affine part carries dx^2/4 of it", tolerance=1e-10
+)
 def angular_momentum(steps: int = 10000, dtype: str = "both") -> Measured:
     """Angular momentum of a free elastic disc that spins and throbs.
 
@@ -120,7 +122,9 @@ def fundamental(time: np.ndarray, signal: np.ndarray, guess: float) -> float:
 
     trials = guess * np.linspace(0.6, 1.4, 161)
     best = trials[np.argmin([misfit(trial) for trial in trials])]
-    return float(minimize_scalar(misfit, bounds=(best - 0.005 * guess, best + 0.005 * guess), method="bounded", options={"xatol": 1e-6 * guess}).x)
+    return float(
+        minimize_scalar(misfit, bounds=(best - 0.005 * guess, best + 0.005 * guess), method="bounded", options={"xatol": 1e-6 * guess}).x
+    )
 
 
 @case("mpm.incline", source="Coulomb friction: a = g (sin th - mu cos th) if tan th > mu, else the block holds", tolerance=0.03)
@@ -152,7 +156,15 @@ def incline(angle: float = 30.0, friction: float = 0.3, cells: int = 6) -> Measu
     pull = torch.tensor([GRAVITY * math.sin(slope), -GRAVITY * math.cos(slope)], dtype=torch.float64)
     upper = (whole_cells(edge + exact * (rise + run) ** 2 / 2 + 12 * cell, cell), edge + 6 * cell)
     model = MpmModel(
-        [body], (0, 0), upper, cell, dt, gravity=pull, walls=("slip", "slip", "coulomb", "slip"), wall_friction=friction, dtype=torch.float64
+        [body],
+        (0, 0),
+        upper,
+        cell,
+        dt,
+        gravity=pull,
+        walls=("slip", "slip", "coulomb", "slip"),
+        wall_friction=friction,
+        dtype=torch.float64,
     )
     solver = MpmSolver(model)
     state, velocity = solver.initial_state(), []
