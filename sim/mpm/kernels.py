@@ -16,6 +16,9 @@ from .types import types
 
 ti = taichi()
 
+LANES = 32
+"""Threads in a group of a GPU. On a CPU a thread takes one entry at a time; so many groups of one thread Vulkan does not launch."""
+
 
 @cache
 def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, atomic: bool) -> Any:
@@ -27,6 +30,7 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
     """
     V, VA, VM, VP, V2, W, M, IV = types(dim, real, width)
     A = ti.types.ndarray
+    lanes = LANES if atomic else 1
     f = forward_functions(dim, real, laws, width, keeps_shape, tooled, atomic)
     push, pull, node, push_block, pull_block, gather_slot = f
 
@@ -53,10 +57,10 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
             for p in range(kind.shape[0]):
                 push(p, block_of[p], src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
         else:
-            ti.loop_config(block_dim=1)
+            ti.loop_config(block_dim=lanes)
             for q in range(blocks.shape[0]):
                 push_block(q, src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
-        ti.loop_config(block_dim=1)
+        ti.loop_config(block_dim=lanes)
         for s in range(slots.shape[0]):
             gather_slot(s, rec, slots, owner, blocks_per_axis, tile, raw)
         ti.loop_config(block_dim=BLOCK**dim)
@@ -64,14 +68,14 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
             node(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, raw, grid_velocity,
                  wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
         if ti.static(atomic):
-            ti.loop_config(block_dim=1)
+            ti.loop_config(block_dim=lanes)
             for q in range(blocks.shape[0]):
                 fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile)
             for p in range(kind.shape[0]):
                 pull(p, block_of[p], src, dst, sub, dt, dx, lower, cells, tools, x, v, C, blocks, tile, flags,
                      centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
         else:
-            ti.loop_config(block_dim=1)
+            ti.loop_config(block_dim=lanes)
             for q in range(blocks.shape[0]):
                 pull_block(q, src, dst, rec, sub, dt, dx, lower, cells, blocks_per_axis, tools, x, v, C, blocks, slot_of, tile,
                            grid_velocity, flags, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
@@ -94,7 +98,7 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
 
         `done` counts what was done. There is no waiting between stages, so that small scenes and large batches run at full speed.
         """
-        ti.loop_config(block_dim=1)
+        ti.loop_config(block_dim=lanes)
         for env in range(first.shape[0]):
             for sub in range(first[env], last):
                 src = done[env] % 2
@@ -126,6 +130,7 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
     """The adjoint kernels `substep_adjoint` and `substeps_adjoint` that belong to `forward_kernels` of the same arguments."""
     V, VA, VM, VP, V2, W, M, IV = types(dim, real, width)
     A = ti.types.ndarray
+    lanes = LANES if atomic else 1
     f = backward_functions(dim, real, laws, width, keeps_shape, tooled, atomic)
     pull_adjoint, node_adjoint, push_adjoint, pull_block_adjoint, push_block_adjoint, gather_slot = f
 
@@ -148,7 +153,7 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
     ):  # fmt: skip
         """Takes the adjoint of the particles from the end of a substep to its start, at time index `src`; `rec` is where its grid was kept."""
         if ti.static(atomic):
-            ti.loop_config(block_dim=1)
+            ti.loop_config(block_dim=lanes)
             for q in range(blocks.shape[0]):
                 fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile)
             for q, t in ti.ndrange(blocks.shape[0], TILE**dim):
@@ -157,12 +162,12 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                 pull_adjoint(p, block_of[p], src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of,
                              tile, tile_bar, centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar)  # fmt: skip
         else:
-            ti.loop_config(block_dim=1)
+            ti.loop_config(block_dim=lanes)
             for q in range(blocks.shape[0]):
                 pull_block_adjoint(q, src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile,
                                    tile_bar, grid_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table,
                                    shared_bar)  # fmt: skip
-        ti.loop_config(block_dim=1)
+        ti.loop_config(block_dim=lanes)
         for s in range(slots.shape[0]):
             gather_slot(s, slots, owner, blocks_per_axis, tile_bar, velocity_bar)
         ti.loop_config(block_dim=BLOCK**dim)
@@ -171,14 +176,14 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                          wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table,
                          shared_bar)  # fmt: skip
         if ti.static(atomic):
-            ti.loop_config(block_dim=1)
+            ti.loop_config(block_dim=lanes)
             for q in range(blocks.shape[0]):
                 fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, raw_bar, 0, tile)
             for p in range(kind.shape[0]):
                 push_adjoint(p, block_of[p], src, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress,
                              x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, tile)  # fmt: skip
         else:
-            ti.loop_config(block_dim=1)
+            ti.loop_config(block_dim=lanes)
             for q in range(blocks.shape[0]):
                 push_block_adjoint(q, src, rec, dt, dx, lower, blocks_per_axis, x, v, C, F, a, mass, volume, par, kind, stress,
                                    x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, slot_of, tile, raw_bar)  # fmt: skip
@@ -201,7 +206,7 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
         coefficient: A(dtype=V2, ndim=2), shape: A(dtype=ti.i32, ndim=2), frame: A(dtype=real, ndim=2), table: A(dtype=VM, ndim=1),
     ):  # fmt: skip
         """The adjoint of `substeps`: takes each environment back over the substeps that it did, on one thread."""
-        ti.loop_config(block_dim=1)
+        ti.loop_config(block_dim=lanes)
         for env in range(first.shape[0]):
             for back in range(done[env]):
                 t = done[env] - 1 - back

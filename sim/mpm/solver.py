@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -86,7 +87,7 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
             start += len(samples)
         if not shapes:  # a kernel takes no empty array
             shapes, frames, tables = [[0] * (d + 1)], [[1.0] * (2 * d)], [torch.zeros(1, d + 1)]
-        to = {"dtype": model.dtype, "device": model.device}
+        to: dict[str, Any] = {"dtype": model.dtype, "device": model.device}
         return (
             torch.tensor(shapes, dtype=torch.int32, device=model.device),
             torch.tensor(frames, **to),
@@ -98,7 +99,7 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
     def initial_state(self, batch: int = 1) -> MpmState:
         """The model's bodies and tools as they start, in `batch` environments."""
         model, d = self.model, self.model.dimension
-        to = {"dtype": model.dtype, "device": model.device}
+        to: dict[str, Any] = {"dtype": model.dtype, "device": model.device}
         x = torch.cat([body.points for body in model.bodies]).to(**to)
         v = torch.cat([self._start_velocity(number) for number in range(len(model.bodies))])
         n = len(x) if self._scene.keeps_shape else 0
@@ -149,7 +150,7 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
             self._engine, state.position, state.velocity, state.apic_affine, state.deformation_gradient, state.internal, mass, par,
             centre, rotation, control.linear_velocity, control.angular_velocity, *self._surroundings(state.batch, index),
         )  # fmt: skip
-        return MpmState(status, *particles, *end)
+        return MpmState(status, *particles, *end)  # type: ignore[call-arg]
 
     def _readiness(self, state: MpmState, control: EffectorControl) -> Tensor:
         """What is wrong with each environment before the step, as an outcome, int32 [B]; the kernels rely on particles within the grid."""

@@ -43,6 +43,12 @@ def first_node(place):
 
 
 @ti.func
+def entry(w, d: ti.template(), a):
+    """`w[d, a]`, chosen and not indexed: Taichi's Vulkan backend cannot compile a kernel of several loops that index a local matrix."""
+    return ti.select(a == 0, w[d, 0], ti.select(a == 1, w[d, 1], w[d, 2]))
+
+
+@ti.func
 def row_offset(dim: ti.template(), r):
     """The place in a stencil of its r-th row: a row runs along the last axis."""
     offset = ti.Vector.zero(ti.i32, dim)
@@ -57,9 +63,9 @@ def row_offset(dim: ti.template(), r):
 @ti.func
 def row_weight(dim: ti.template(), w, offset):
     """The weight of a stencil row: the product over all axes but the last."""
-    weight = w[0, offset[0]]
+    weight = entry(w, 0, offset[0])
     if ti.static(dim == 3):
-        weight *= w[1, offset[1]]
+        weight *= entry(w, 1, offset[1])
     return weight
 
 
@@ -68,12 +74,12 @@ def row_slopes(dim: ti.template(), w, dw, offset):
     """The derivative of a row's weight along each axis but the last, and the weight itself in the last place."""
     g = dw[:, 0] * 0
     if ti.static(dim == 3):
-        g[0] = dw[0, offset[0]] * w[1, offset[1]]
-        g[1] = w[0, offset[0]] * dw[1, offset[1]]
-        g[2] = w[0, offset[0]] * w[1, offset[1]]
+        g[0] = entry(dw, 0, offset[0]) * entry(w, 1, offset[1])
+        g[1] = entry(w, 0, offset[0]) * entry(dw, 1, offset[1])
+        g[2] = entry(w, 0, offset[0]) * entry(w, 1, offset[1])
     else:
-        g[0] = dw[0, offset[0]]
-        g[1] = w[0, offset[0]]
+        g[0] = entry(dw, 0, offset[0])
+        g[1] = entry(w, 0, offset[0])
     return g
 
 
