@@ -43,14 +43,16 @@ class Measured:
     Args:
         value: what was simulated, a number or a list.
         reference: the known answer for the same parameters, computed or interpolated from a table.
-        error: how far apart they are, to be compared with the tolerance of the case.
+        error: how far apart they are.
         further: other conditions that must hold too, each with its own limit.
+        tolerance: the largest error that passes, where it is not that of the case.
     """
 
     value: Number
     reference: Number
     error: float
     further: Sequence[Check] = ()
+    tolerance: float | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Case:
         start = time.perf_counter()
         found = self.function(**settings)
         seconds = time.perf_counter() - start
-        checks = (Check("error", float(found.error), self.tolerance), *found.further)
+        checks = (Check("error", float(found.error), self.tolerance if found.tolerance is None else found.tolerance), *found.further)
         worst = next((check for check in checks if not check.passed), checks[0])
         return CaseResult(
             self.name, settings, found.value, found.reference, worst.error, worst.tolerance, worst.passed, seconds, self.source, checks

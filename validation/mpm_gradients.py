@@ -223,7 +223,8 @@ def gradient(material: str = "all", dimension: int = 2) -> Measured:
         The slopes by the adjoint, and by differences; the error is the largest relative one of the free block. Further: that of the pressed
         block, at most 1e-4.
     """
-    free, pressed = [], []
+    free: list[Comparison] = []
+    pressed: list[Comparison] = []
     for name in chosen_materials(material, dimension):
         for contact, found in ((False, free), (True, pressed)):
             scene = Scene(name, contact, dimension, substeps=10)

@@ -39,9 +39,8 @@ def angular_momentum(steps: int = 10000, dtype: str = "both") -> Measured:
     require_choice("dtype", dtype, ("both", *DRIFTS))
     names = list(DRIFTS) if dtype == "both" else [dtype]
     runs = [_spin(steps, name) for name in names]
-    checks = [Check(f"drift in {name}", drift, DRIFTS[name]) for name, (_last, drift) in zip(names, runs, strict=True)]
-    value = [last for last, _drift in runs]
-    return Measured(value, [1.0] * len(value), checks[0].error, checks)
+    further = [Check(f"drift in {name}", drift, DRIFTS[name]) for name, (_last, drift) in zip(names[1:], runs[1:], strict=True)]
+    return Measured([last for last, _drift in runs], [1.0] * len(runs), runs[0][1], further, DRIFTS[names[0]])
 
 
 def _spin(steps: int, dtype: str) -> tuple[float, float]:

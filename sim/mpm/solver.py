@@ -39,7 +39,7 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
             "linear_velocity", "angular_velocity", "density", "bulk_modulus", "viscosity", "youngs_modulus", "poisson_ratio",
             "yield_stress", "hardening", "friction", "softness", "wall_friction", "gravity",
         ),
-        backends=("cpu", "vulkan", "cuda"),
+        backends=("cpu", "vulkan"),
     )  # fmt: skip
 
     def __init__(self, model: MpmModel) -> None:
