@@ -326,3 +326,12 @@ def test_every_material_that_the_table_claims_runs(claim):
     solver = corner_scene(claim, 2)
     assert solver.model.bodies[0].material.name == claim
     assert play(solver, solver.initial_state(1), turning(solver), 1).outcomes() == [Outcome.OK]
+
+
+def test_a_closed_mesh_is_seeded_with_its_volume():
+    from pliant import assets
+    from pliant.sim.mesh import load_mesh
+
+    mesh = load_mesh(f"{assets.__path__[0]}/loaf.obj")
+    body = Body.seeded(GridSdf.from_mesh(mesh, 0.005, 0.01), WATER, 0.01)
+    assert len(body.points) * body.volume == pytest.approx(mesh.volume, rel=0.03)
