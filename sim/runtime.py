@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import os
 from typing import Any
 
@@ -70,8 +71,10 @@ def start(device: str | torch.device = "cpu") -> str:
         if not threads.isdigit() or int(threads) < 1:
             raise DeviceError(f"PLIANT_THREADS is {threads!r}; it must be a whole number of at least 1.")
         options["cpu_max_num_threads"] = int(threads)
+    flushing = math.ulp(0.0) + 0.0 == 0.0
     with contextlib.redirect_stdout(io.StringIO()):  # its greeting would spoil what a command prints as JSON
         ti.init(**options)
+    torch.set_flush_denormal(flushing)  # Taichi makes the whole process round subnormal numbers to zero
     if ti.lang.impl.current_cfg().arch != (ti.x64 if wanted == "cpu" and arch == ti.x64 else arch):
         raise DeviceError(f"Taichi could not start on {wanted}: no driver was found. Use PLIANT_BACKEND=cpu.")
     _started = wanted

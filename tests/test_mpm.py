@@ -335,3 +335,10 @@ def test_a_closed_mesh_is_seeded_with_its_volume():
     mesh = load_mesh(f"{assets.__path__[0]}/loaf.obj")
     body = Body.seeded(GridSdf.from_mesh(mesh, 0.005, 0.01), WATER, 0.01)
     assert len(body.points) * body.volume == pytest.approx(mesh.volume, rel=0.03)
+
+
+def test_starting_the_kernels_leaves_the_arithmetic_of_the_process_alone():
+    """Taichi switches it to flushing subnormal numbers to zero."""
+    solver = corner_scene()
+    play(solver, solver.initial_state(1), turning(solver), 1)
+    assert math.ulp(0.0) + 0.0 > 0.0

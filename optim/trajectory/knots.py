@@ -19,7 +19,7 @@ def weights(steps: int, knots: int | None, interpolation: str = "linear") -> np.
     """The matrix `[steps, knots]` that makes actions of knots; `knots=None` means one knot a step.
 
     Raises:
-        PliantError: if there are fewer than one or more than `steps` knots.
+        OptionError: if there are fewer than one or more than `steps` knots.
         UnknownNameError: if there is no such interpolation.
     """
     if interpolation not in INTERPOLATIONS:

@@ -92,7 +92,7 @@ def optimize(
     Raises:
         UnknownNameError: if there is no such method, option or interpolation.
         ShapeError: if the objective's shape or bounds, what it returns, or `initial` has a wrong shape or dtype.
-        PliantError: if a number makes no sense, or there is no budget.
+        OptionError: if a number makes no sense, or there is no budget.
         FileFormatError: if the folder cannot be written, or the file to resume from is missing, damaged, or of another run.
         StepError: if a method with gradients gets a loss without.
     """

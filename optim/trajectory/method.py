@@ -100,7 +100,7 @@ def whole_number(name: str, value: Any, least: int) -> None:
     """Checks that a setting is None or a whole number of at least `least`.
 
     Raises:
-        PliantError: naming the setting.
+        OptionError: naming the setting.
     """
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | np.integer) or value < least):
         raise OptionError(f"{name} is {value!r}; it must be a whole number of at least {least}.")

@@ -127,7 +127,7 @@ def check_objective(objective: Objective) -> None:
 
     Raises:
         ShapeError: if T or A is not a positive integer, or the bounds are not float tensors `[A]` of one dtype and device.
-        PliantError: if a bound is not finite or lower lies above upper.
+        OptionError: if a bound is not finite or lower lies above upper.
     """
     shape = tuple(objective.shape)
     if len(shape) != 2 or not all(isinstance(n, int) and n > 0 for n in shape):
