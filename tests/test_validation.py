@@ -3,18 +3,24 @@
 import json
 import math
 
+import numpy as np
 import pytest
 
 from pliant.errors import OptionError, UnknownNameError
-from pliant.validation import CASES, Measured, case, case_names, run_case
-from pliant.validation.case import Check
+from pliant.sim.materials import Liquid
+from pliant.sim.mpm import MpmSolver
+from pliant.validation import CASES, Check, Measured, case, case_names, mpm_fluids, mpm_gradients, run_case
+from pliant.validation.mpm_fluids import poiseuille_velocity
+from pliant.validation.mpm_solids import fundamental
 
 QUICK = {
+    "mpm.hydrostatic": {"depth": 1.5, "cells": 8},
+    "mpm.dam_break": {"n2": 1.0, "a": 0.1, "cells": 10},
     "mpm.poiseuille": {"cells": 20, "viscosity": 2.0},
     "mpm.gradient": {"material": "neo_hookean"},
     "mpm.adjoint_dot": {"material": "liquid"},
     "mpm.bar_frequency": {"youngs_modulus": 2e5, "cells": 16},
-    "mpm.incline": {"angle": 40.0, "friction": 0.5},
+    "mpm.incline": {"angle": 40.0, "friction": 0.5, "aspect": 2.0},
     "mpm.angular_momentum": {"steps": 300, "dtype": "float64"},
 }
 
@@ -27,10 +33,63 @@ def test_a_quick_case_passes_for_other_parameters_than_its_defaults(name, params
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("name", ["mpm.gradient", "mpm.adjoint_dot"])
+def test_derivatives_are_exact_in_three_dimensions(name):
+    result = run_case(name, {"dimension": 3})
+    assert result.passed, [str(check) for check in result.checks]
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_case_passes_with_its_defaults(name):
     result = run_case(name)
     assert result.passed, [str(check) for check in result.checks]
+
+
+def test_a_liquid_of_another_viscosity_than_it_claims_fails(monkeypatch):
+    monkeypatch.setattr(mpm_fluids, "Liquid", lambda density, bulk, viscosity: Liquid(density, bulk, 1.05 * viscosity))
+    result = run_case("mpm.poiseuille", {"cells": 12})
+    assert not result.passed
+    assert result.error > result.tolerance
+
+
+@pytest.mark.parametrize(("name", "flaw"), [("mpm.gradient", 1e-3), ("mpm.adjoint_dot", 1e-9)])
+def test_a_flaw_in_one_slope_fails(name, flaw, monkeypatch):
+    exact = mpm_gradients.cotangents
+
+    def flawed(*args):
+        slopes = exact(*args)
+        slopes[-1] *= 1 + flaw
+        return slopes
+
+    monkeypatch.setattr(mpm_gradients, "cotangents", flawed)
+    assert not run_case(name, {"material": "liquid"}).passed
+
+
+def test_derivatives_are_checked_for_every_material_and_quantity_that_the_solver_claims():
+    assert tuple(mpm_gradients.MATERIALS) == MpmSolver.capabilities.materials
+    scenes = [mpm_gradients.Scene(name, True, 2, 1) for name in mpm_gradients.MATERIALS]
+    assert {name for scene in scenes for name in scene.inputs()} == set(MpmSolver.capabilities.differentiable)
+
+
+def test_the_channel_starts_at_rest_obeys_its_equation_and_ends_as_a_parabola():
+    force, width, nu, h = 2.0, 0.3, 0.05, 1e-4
+    y = np.linspace(0, width, 31)
+
+    def speed(place, time):
+        return poiseuille_velocity(place, time, force, width, nu)
+
+    assert np.abs(speed(y, 0.0)).max() < 1e-4 * force * width**2 / (8 * nu)
+    assert np.allclose(speed(y, 1e3), force * y * (width - y) / (2 * nu), atol=1e-15)
+    y, time = y[3:-3], 0.2
+    change = (speed(y, time + h) - speed(y, time - h)) / (2 * h)
+    bend = (speed(y + h, time) - 2 * speed(y, time) + speed(y - h, time)) / h**2
+    assert np.allclose(change, force + nu * bend, rtol=1e-3, atol=1e-4)
+
+
+def test_a_frequency_is_found_off_the_guess():
+    time = np.linspace(0, 1, 80)
+    assert fundamental(time, 0.3 + np.sin(2 * np.pi * 3.217 * time + 0.4), 3.0) == pytest.approx(3.217, rel=1e-5)
 
 
 def test_the_incline_knows_its_two_regimes():
@@ -57,6 +116,11 @@ BAD = [
     ("mpm.incline", ["angle=nan"], OptionError, "finite number"),
     ("mpm.poiseuille", ["cells=10.5"], OptionError, "whole number"),
     ("mpm.poiseuille", ["viscosity=-1"], OptionError, "viscosity"),
+    ("mpm.dam_break", ["n2=3"], OptionError, "n2=1 and n2=2"),
+    ("mpm.hydrostatic", ["cells=2"], OptionError, "above 3"),
+    ("mpm.incline", ["angle=60", "friction=1"], OptionError, "topple"),
+    ("mpm.angular_momentum", ["dtype=float16"], OptionError, "float32"),
+    ("mpm.gradient", ["dimension=4"], OptionError, "2, 3"),
     ("mpm.gradient", ["material=jelly"], OptionError, "jelly"),
     ("mpm.nothing", [], UnknownNameError, "mpm.hydrostatic"),
 ]
@@ -88,4 +152,6 @@ def test_a_case_passes_only_if_every_error_is_within_its_limit(error, further, p
         del CASES["own.case"]
     assert result.passed is passed
     assert result.value == 2.0
-    assert json.loads(result.to_json())["passed"] is passed
+    entry = json.loads(result.to_json())
+    assert entry["passed"] is passed
+    assert entry["error"] == (None if math.isnan(error) else 0.1 if passed else 0.3)
