@@ -342,3 +342,22 @@ def test_starting_the_kernels_leaves_the_arithmetic_of_the_process_alone():
     solver = corner_scene()
     play(solver, solver.initial_state(1), turning(solver), 1)
     assert math.ulp(0.0) + 0.0 > 0.0
+
+
+def test_walls_of_different_friction_survive_a_failed_environment():
+    solver = corner_scene(tool=False, wall_friction=torch.tensor([[0.1] * 4, [0.2] * 4, [0.3] * 4], dtype=torch.float64))
+    state = solver.initial_state(3)
+    velocity = state.velocity.clone()
+    velocity[1] *= 60.0
+    end = play(solver, state.replace(velocity=velocity), solver.rest_control(3), 2)
+    assert end.outcomes() == [Outcome.OK, Outcome.TOO_FAST, Outcome.OK]
+    alone = corner_scene(tool=False, wall_friction=0.3)
+    assert torch.equal(end.position[2:], play(alone, alone.initial_state(1), alone.rest_control(1), 2).position)
+
+
+def test_the_voxels_of_a_tool_do_not_move_with_its_softness():
+    lattices = [
+        MpmModel.voxels(box_model(), Effector(Sphere(0.08, dimension=2), (0.2, 0.2), softness=soft)) for soft in (0.03, 0.0371, 0.1)
+    ]
+    steps = [(grid.lower - lattices[0].lower) / grid.spacing for grid in lattices]
+    assert all(torch.allclose(step, step.round(), atol=1e-9) for step in steps)

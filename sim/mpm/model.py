@@ -247,7 +247,9 @@ class MpmModel:
         if isinstance(tool.shape, GridSdf):
             return tool.shape
         softness = float(torch.as_tensor(tool.softness).detach().max())
-        return GridSdf.sample(tool.shape, self.cell / 4, softness + 2 * self.cell)
+        spacing = self.cell / 4
+        # Whole voxels, so that the lattice does not move with the softness: the step is to be smooth in it.
+        return GridSdf.sample(tool.shape, spacing, spacing * math.ceil((softness + 2 * self.cell) / spacing))
 
 
 @dataclasses.dataclass(frozen=True)

@@ -214,8 +214,9 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
         walls = self._tensor(model.wall_friction)
         gravity = [0.0] * (d - 1) + [-9.81] if model.gravity is None else model.gravity
         pull = self._tensor(gravity)
-        if pull.ndim == 2 and index is not None:
-            pull = pull[index]
+        if index is not None:
+            pull = pull[index] if pull.ndim == 2 else pull
+            walls = walls[index] if walls.ndim == 2 else walls
         return coefficient, walls.expand(batch, 2 * d), same_shape("gravity", pull.expand(batch, d), (batch, d), self._like)
 
     def _check(self, state: MpmState, control: EffectorControl) -> None:
