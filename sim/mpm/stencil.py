@@ -150,24 +150,34 @@ def overlap(shift):
 
 
 @ti.func
+def neighbour(dim: ti.template(), c, block, sign: ti.template()):
+    """The c-th of the 3^D blocks around `block`, and where a tile and a block of nodes overlap there, by `overlap` along each axis.
+
+    The tile is that of the neighbour if `sign` is 1, and that of `block` if it is -1.
+    """
+    other = block
+    first = block
+    corner = block
+    count = block
+    rest = c
+    for a in ti.static(range(dim)):
+        shift = rest % 3 - 1
+        rest = rest // 3
+        other[a] += shift
+        f, t, k = overlap(sign * shift)
+        first[a] = f
+        corner[a] = t
+        count[a] = k
+    return other, first, corner, count
+
+
+@ti.func
 def add_tiles(dim: ti.template(), block, start, env, owner: ti.template(), blocks_per_axis, tile: ti.template(), rec, total: ti.template()):
     """Sums the tiles over a block of nodes, tile by tile in a fixed order, into `total[rec, start...]`."""
     for n in range(BLOCK**dim):
         total[rec, start + n] = total[rec, start + n] * 0
     for c in range(3**dim):
-        other = block
-        first = block
-        corner = block
-        count = block
-        rest = c
-        for a in ti.static(range(dim)):
-            shift = rest % 3 - 1
-            rest = rest // 3
-            other[a] += shift
-            f, t, k = overlap(shift)
-            first[a] = f
-            corner[a] = t
-            count[a] = k
+        other, first, corner, count = neighbour(dim, c, block, 1)
         q = owner[env, block_index(dim, other, blocks_per_axis)]
         if q >= 0:
             for i in range(count[0]):
@@ -186,19 +196,7 @@ def add_tiles(dim: ti.template(), block, start, env, owner: ti.template(), block
 def fill_tile(dim: ti.template(), q, block, env, slot_of: ti.template(), blocks_per_axis, source: ti.template(), rec, tile: ti.template()):
     """Copies the nodes `source[rec, ...]` that the tile q covers into it, block by block."""
     for c in range(3**dim):
-        other = block
-        first = block
-        corner = block
-        count = block
-        rest = c
-        for a in ti.static(range(dim)):
-            shift = rest % 3 - 1
-            rest = rest // 3
-            other[a] += shift
-            f, t, k = overlap(-shift)
-            first[a] = f
-            corner[a] = t
-            count[a] = k
+        other, first, corner, count = neighbour(dim, c, block, -1)
         start = slot_of[env, block_index(dim, other, blocks_per_axis)] * BLOCK**dim
         for i in range(count[0]):
             for j in range(count[1]):
