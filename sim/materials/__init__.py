@@ -1,0 +1,13 @@
+"""Constitutive laws shared by the solvers, in SI units, with hand-written derivatives.
+
+A material is a frozen dataclass of physical parameters and a `Law`: two Taichi functions, the update of a material point over a time step,
+and its adjoint. docs/add-a-material.md shows how to write one.
+"""
+
+from .base import Law, Material, Parameter, lame
+from .elastic import FixedCorotated, NeoHookean
+from .elastoplastic import Elastoplastic
+from .hencky import hencky_law
+from .liquid import Liquid
+
+__all__ = ["Elastoplastic", "FixedCorotated", "Law", "Liquid", "Material", "NeoHookean", "Parameter", "hencky_law", "lame"]
