@@ -101,21 +101,20 @@ class MpmTask(Task):
         return torch.cat([part.flatten(1) for part in parts], 1)
 
     def draw(self, state: MpmState, env: int) -> Drawing:
-        """Particles coloured by body, and the tools."""
+        """Active particles, coloured by body and then by inflow, and the tools."""
         from ..sim.render import Drawing, Surface
 
-        points = state.position[env].detach().double().cpu()
-        colors = torch.tensor(self.body_colors, dtype=torch.float64)
-        counts = torch.tensor([body.stop - body.start for body in self.bodies])
+        active = state.active[env].cpu()
+        points = state.position[env].detach().double().cpu()[active]
+        counts = torch.tensor([source.count for source in self.model.sources])
+        colors = torch.repeat_interleave(torch.tensor(self.body_colors, dtype=torch.float64), counts, 0)[active]
         meshes = []
         turns = rotation_matrix(state.effector_rotation[env].detach().double().cpu())
         for k, surface in enumerate(self._surfaces()):
             vertices = torch.tensor(surface.vertices) @ turns[k].T + state.effector_position[env, k].detach().double().cpu()
             meshes.append(Surface(vertices.numpy(), surface.faces, self.tool_colors[k % len(self.tool_colors)], self.tool_alpha))
         lattice = self.settings.cell / 2
-        return Drawing(
-            points.numpy(), torch.repeat_interleave(colors, counts, 0).numpy(), 0.6 * lattice, meshes, ground=self.model.lower[-1]
-        )
+        return Drawing(points.numpy(), colors.numpy(), 0.6 * lattice, meshes, ground=self.model.lower[-1])
 
     def _surfaces(self) -> list:
         if not hasattr(self, "_meshes"):

@@ -67,6 +67,10 @@ class TensorRecord:
         """The fields in order."""
         return tuple(getattr(self, name) for name in self.names())
 
+    def floats(self) -> dict[str, Tensor]:
+        """The fields of real numbers by name, which are those that carry derivatives."""
+        return {name: tensor for name, tensor in zip(self.names(), self.tensors(), strict=True) if tensor.is_floating_point()}
+
     def replace(self, **changes: Tensor) -> Self:
         """A copy with some fields exchanged."""
         return dataclasses.replace(self, **changes)

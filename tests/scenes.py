@@ -77,7 +77,7 @@ def play(solver, state, control, steps):
 def score(state):
     """One number that depends on every tensor of a state with equal right; [B]."""
     total = 0.0
-    for scale, tensor in zip((1.0, 0.1, 0.01, 0.5, 0.5, 1.0, 1.0), state.tensors()[1:], strict=True):
+    for scale, tensor in zip((1.0, 0.1, 0.01, 0.5, 0.5, 1.0, 1.0), state.floats().values(), strict=True):
         flat = tensor.reshape(state.batch, -1)
         total = total + scale * (flat * torch.linspace(0.5, 1.5, max(1, flat.shape[1]), dtype=flat.dtype)[: flat.shape[1]]).sum(1)
     return total

@@ -57,7 +57,7 @@ def test_the_gradient_of_every_parameter_and_control_agrees_with_central_differe
 def test_the_gradient_of_the_state_agrees_with_central_differences(name, walls):
     solver = corner_scene(name, 2, walls=walls)
     start = play(solver, solver.initial_state(1), turning(solver), 1).detach()
-    fields = start.names()[1:]
+    fields = tuple(start.floats())
     inputs = {n: getattr(start, n).clone().requires_grad_() for n in fields}
 
     def final(*values):

@@ -53,7 +53,7 @@ def play(dimension):
     solver = MpmSolver(model)
     state = solver.initial_state(2)
     state = state.replace(velocity=state.velocity * torch.tensor([1.0, -0.6]).view(2, 1, 1))
-    fields = {name: tensor.requires_grad_() for name, tensor in zip(state.names()[1:], state.tensors()[1:], strict=True)}
+    fields = {name: tensor.requires_grad_() for name, tensor in state.floats().items()}
     linear = torch.tensor([0.2, 0.0, -1.0][-dimension:]).expand(2, 1, dimension).clone().requires_grad_()
     angular = torch.full((2, 1, 1 if dimension == 2 else 3), 2.0, requires_grad=True)
     inputs = {**p, **fields, "linear": linear, "angular": angular}
@@ -62,9 +62,9 @@ def play(dimension):
         end = solver.step(end, EffectorControl(linear, angular))
     assert end.outcomes() == [Outcome.OK] * 2
     weights = torch.Generator().manual_seed(0)
-    score = sum((tensor * torch.randn(tensor.shape, generator=weights)).sum() for tensor in end.tensors()[1:])
+    score = sum((tensor * torch.randn(tensor.shape, generator=weights)).sum() for tensor in end.floats().values())
     slopes = torch.autograd.grad(score, list(inputs.values()))
-    found = {f"end {name}": tensor.detach() for name, tensor in zip(end.names()[1:], end.tensors()[1:], strict=True)}
+    found = {f"end {name}": tensor.detach() for name, tensor in end.floats().items()}
     return {name: tensor.numpy() for name, tensor in {**found, **dict(zip(inputs, slopes, strict=True))}.items()}
 
 

@@ -64,8 +64,8 @@ class Scene:
         if self.contact:
             down = torch.tensor([1.0] + [0.0] * (self.dimension - 2) + [-2.0], dtype=torch.float64)
             control = EffectorControl(down.expand_as(control.linear_velocity).clone(), torch.full_like(control.angular_velocity, 3.0))
-        fields = [*zip(state.names()[1:], state.tensors()[1:], strict=True), *zip(control.names(), control.tensors(), strict=True)]
-        return {**{name: tensor for name, tensor in fields if tensor.numel()}, **self._parameters()}
+        fields = {**state.floats(), **control.floats()}
+        return {**{name: tensor for name, tensor in fields.items() if tensor.numel()}, **self._parameters()}
 
     def _parameters(self) -> Inputs:
         values = dict(MATERIALS[self.material][1])
@@ -133,7 +133,7 @@ def directions(inputs: Inputs) -> Inputs:
 def outputs(state: MpmState) -> Tensor:
     """Everything in a state, made dimensionless, side by side [B, K]."""
     sizes = (CELL, 1.0, 10.0, 1.0, 1.0, CELL, 1.0)
-    return torch.cat([(tensor / size).flatten(1) for tensor, size in zip(state.tensors()[1:], sizes, strict=True) if tensor.numel()], 1)
+    return torch.cat([(tensor / size).flatten(1) for tensor, size in zip(state.floats().values(), sizes, strict=True) if tensor.numel()], 1)
 
 
 def tangents(scene: Scene, steps: int, inputs: Inputs, along: Inputs, order: int, widths: Sequence[float]) -> tuple[Tensor, Tensor]:

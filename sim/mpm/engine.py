@@ -1,4 +1,4 @@
-"""Runs substeps and their adjoint: sorts particles into blocks, keeps what the backward pass needs, and calls the kernels."""
+"""Runs substeps and their adjoint: keeps what the backward pass needs, and calls the kernels."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..core import Outcome
 from ..runtime import taichi
 from .backward import first_tool, shared_width, tool_width
 from .kernels import backward_kernels, forward_kernels
+from .sorting import Layout, arrange, cell_keys
 from .stencil import BLOCK, PAD, TILE
 
 CHUNK = 32
@@ -98,24 +99,6 @@ class Scene:
         return tuple((n + PAD - 1) // BLOCK + 3 for n in self.cells)
 
 
-@dataclasses.dataclass(frozen=True)
-class Layout:
-    """Particles sorted by block, and the blocks of nodes that they reach."""
-
-    order: Tensor
-    block_of: Tensor
-    blocks: Tensor
-    """Origin of the tile, environment, first and last particle + 1, int32 [Q, D + 3]."""
-    slots: Tensor
-    """Place of an active block of nodes and its environment, int32 [S, D + 1]."""
-    owner: Tensor
-    """The particle block at each place, or -1, int32 [B, places]."""
-    slot_of: Tensor
-    """The node block at each place, or -1, int32 [B, places]."""
-    ranges: Tensor
-    """First and last + 1 of the particle blocks and of the node blocks of each environment, int32 [B, 4]."""
-
-
 class Segment:
     """A run of substeps with one order of particles, and its memory: `depth` states and `depth - 1` grids, or two states in turn."""
 
@@ -127,7 +110,7 @@ class Segment:
         self.done = torch.zeros_like(first)
         """How many substeps each did, int32 [B]."""
         flat = [field.reshape(-1, *field.shape[2:]) for field in (*start, *matter)]
-        self.fields = Particles(*(field.new_empty(depth, *field.shape) for field in flat[:5]))
+        self.fields = Particles(*(field.new_empty(depth, len(layout.order), *field.shape[1:]) for field in flat[:5]))
         for field, value in zip(self.fields, flat, strict=False):
             if value.numel():
                 torch.index_select(value, 0, layout.order, out=field[0])
@@ -157,8 +140,8 @@ class Segment:
         )
 
     def unsorted(self, field: Tensor, like: Tensor) -> Tensor:
-        """A sorted `[P, ...]` back in the order of the model, shaped as `like`."""
-        out = torch.empty_like(like)
+        """A sorted `[P, ...]` back in the order of the model, shaped as `like`, which has the values of inactive particles."""
+        out = like.clone() if len(self.layout.order) < like.shape[0] * like.shape[1] else torch.empty_like(like)
         if like.numel():
             out.view(-1, *like.shape[2:])[self.layout.order] = field
         return out
@@ -176,63 +159,6 @@ class Engine:
         self._key = key
         self._threads = int(ti.lang.impl.current_cfg().cpu_max_num_threads)
 
-    # ---- sorting
-
-    def keys(self, x: Tensor) -> Tensor:
-        """The block and cell of every particle as one number [B, N], by which it is sorted; the block is `key // 64`."""
-        scene = self.scene
-        lower = x.new_tensor(scene.lower)
-        node = torch.floor((x - lower) / scene.dx + (PAD - 0.5)).to(torch.int64)
-        block, cell = node >> 2, node & 3
-        place = block[..., 0]
-        within = cell[..., 0]
-        for axis in range(1, scene.dimension):
-            place = place * scene.blocks_per_axis[axis] + block[..., axis]
-            within = within * BLOCK + cell[..., axis]
-        return place * 64 + within
-
-    def layout(self, keys: Tensor) -> Layout:
-        """The order of particles by environment, block and cell, and the blocks that they make and reach."""
-        scene, device = self.scene, keys.device
-        batch, places = keys.shape[0], 1
-        for count in scene.blocks_per_axis:
-            places *= count
-        env = torch.arange(batch, device=device)[:, None]
-        whole = (keys + env * (places * 64)).flatten()
-        order = torch.argsort(whole, stable=True)
-        unique, counts = torch.unique_consecutive(whole[order] >> 6, return_counts=True)
-        ends = counts.cumsum(0)
-        block_env, place = unique // places, unique % places
-        coordinates = self._coordinates(place)
-        blocks = torch.cat([coordinates * BLOCK - 1, torch.stack([block_env, ends - counts, ends], 1)], 1)
-        steps = torch.cartesian_prod(*[torch.arange(-1, 2, device=device)] * scene.dimension)
-        shifts = self._place(steps)
-        reached = torch.unique((unique[:, None] + shifts[None]).flatten())
-        slots = torch.cat([self._coordinates(reached % places), (reached // places)[:, None]], 1)
-        owner = torch.full((batch * places,), -1, dtype=torch.int32, device=device)
-        owner[unique] = torch.arange(len(unique), dtype=torch.int32, device=device)
-        slot_of = torch.full_like(owner, -1)
-        slot_of[reached] = torch.arange(len(reached), dtype=torch.int32, device=device)
-        block_of = torch.repeat_interleave(torch.arange(len(unique), device=device), counts).to(torch.int32)
-        bounds = torch.arange(batch + 1, device=device) * places
-        of_blocks, of_slots = torch.searchsorted(unique, bounds), torch.searchsorted(reached, bounds)
-        ranges = torch.stack([of_blocks[:-1], of_blocks[1:], of_slots[:-1], of_slots[1:]], 1).to(torch.int32)
-        owner, slot_of = owner.view(batch, -1), slot_of.view(batch, -1)
-        return Layout(order, block_of, blocks.to(torch.int32), slots.to(torch.int32), owner, slot_of, ranges)
-
-    def _place(self, coordinates: Tensor) -> Tensor:
-        place = coordinates[:, 0]
-        for axis in range(1, self.scene.dimension):
-            place = place * self.scene.blocks_per_axis[axis] + coordinates[:, axis]
-        return place
-
-    def _coordinates(self, place: Tensor) -> Tensor:
-        parts = []
-        for count in reversed(self.scene.blocks_per_axis):
-            parts.append(place % count)
-            place = place // count
-        return torch.stack(parts[::-1], 1)
-
     # ---- running
 
     def _geometry(self) -> tuple[Any, ...]:
@@ -247,7 +173,7 @@ class Engine:
         walls = (scene.wall_kind, shared.wall_friction.contiguous(), shared.wall_velocity.contiguous())
         return (shared.gravity.contiguous(), *walls, centre, rotation, *rest, scene.shape, scene.frame, scene.table)  # fmt: skip
 
-    def segments(self, start: Particles, matter: Matter, shared: Shared, keys: Tensor, first: int, last: int, flags: Tensor,
+    def segments(self, start: Particles, matter: Matter, shared: Shared, active: Tensor | None, keys: Tensor, first: int, last: int, flags: Tensor,
                  record: bool) -> Iterator[tuple[Segment, Particles]]:  # fmt: skip
         """Runs substeps `first` to `last`; yields each segment once it has run, and the particles after it.
 
@@ -258,7 +184,7 @@ class Engine:
         now = start
         step = torch.full((start.x.shape[0],), first, dtype=torch.int32, device=start.x.device)
         while bool((step < last).any()):
-            layout = self.layout(keys)
+            layout = arrange(self.scene, keys, active)
             depth = last - int(step.min()) + 1 if record else 2
             segment = Segment(self.scene, layout, now, matter, step, max(depth, 3) if record else 2)
             flags[1].zero_()
@@ -270,7 +196,7 @@ class Engine:
             now = segment.end(now)
             moved = flags[1] > 0
             if bool(moved.any()):
-                keys[moved] = self.keys(now.x[moved])
+                keys[moved] = cell_keys(self.scene, now.x[moved])
             yield segment, now
 
     def by_environment(self, x: Tensor) -> bool:
@@ -305,25 +231,36 @@ class Engine:
             segment.done += 1
             step += 1
 
-    def forward(self, start: Particles, matter: Matter, shared: Shared) -> tuple[Particles, Tensor]:
-        """The particles after all substeps, and the outcome of each environment, int32 [B]."""
-        keys = self.keys(start.x)
+    def forward(self, start: Particles, matter: Matter, shared: Shared, active: Tensor | None) -> tuple[Particles, Tensor]:
+        """The particles after all substeps, and the outcome of each environment, int32 [B].
+
+        `active` [B, N] says which particles take part; None if all do. The others stay as they are.
+        """
+        if active is not None and not bool(active.any()):  # a kernel takes no empty array
+            return Particles(*(field.clone() for field in start)), torch.zeros(len(active), dtype=torch.int32, device=active.device)
+        keys = cell_keys(self.scene, start.x)
         flags = torch.zeros(2, start.x.shape[0], dtype=torch.int32, device=start.x.device)
         now = start
         for chunk in range(0, self.scene.substeps, CHUNK):
-            run = self.segments(now, matter, shared, keys, chunk, min(chunk + CHUNK, self.scene.substeps), flags, False)
+            run = self.segments(now, matter, shared, active, keys, chunk, min(chunk + CHUNK, self.scene.substeps), flags, False)
             _segment, now = deque(run, maxlen=1).pop()
         status = flags[0].clone()
         finite = torch.ones_like(status, dtype=torch.bool)
         for field in now:
             if field.numel():
-                finite &= torch.isfinite(field).flatten(1).all(1)
+                good = torch.isfinite(field).reshape(*field.shape[:2], -1).all(2)
+                finite &= (good if active is None else good | ~active).all(1)
         status[~finite] = int(Outcome.NOT_FINITE)
         return now, status
 
-    def backward(self, start: Particles, matter: Matter, shared: Shared, bar: Particles) -> tuple[Particles, Matter, Shared]:
+    def backward(self, start: Particles, matter: Matter, shared: Shared, active: Tensor | None,
+                 bar: Particles) -> tuple[Particles, Matter, Shared]:  # fmt: skip
         """The adjoint of `forward` for environments whose outcome was OK: of the particles, what they are made of, and what they share."""
-        keys = self.keys(start.x)
+        matter_bar = Matter(*(torch.zeros_like(field) for field in matter))
+        shared_bar = Shared(*(torch.zeros_like(field) for field in shared))
+        if active is not None and not bool(active.any()):
+            return bar, matter_bar, shared_bar
+        keys = cell_keys(self.scene, start.x)
         flags = torch.zeros(2, start.x.shape[0], dtype=torch.int32, device=start.x.device)
         substeps = self.scene.substeps
         chunks: list[tuple[Particles, Tensor]] = []
@@ -331,14 +268,12 @@ class Engine:
         for chunk in range(0, substeps, CHUNK):
             chunks.append((now, keys.clone()))
             if chunk + CHUNK < substeps:
-                run = self.segments(now, matter, shared, keys, chunk, chunk + CHUNK, flags, False)
+                run = self.segments(now, matter, shared, active, keys, chunk, chunk + CHUNK, flags, False)
                 _segment, now = deque(run, maxlen=1).pop()
-        matter_bar = Matter(*(torch.zeros_like(field) for field in matter))
-        shared_bar = Shared(*(torch.zeros_like(field) for field in shared))
         for index in reversed(range(len(chunks))):
             now, keys = chunks[index]
             first = index * CHUNK
-            run = self.segments(now, matter, shared, keys, first, min(first + CHUNK, substeps), flags, True)
+            run = self.segments(now, matter, shared, active, keys, first, min(first + CHUNK, substeps), flags, True)
             for segment in reversed([segment for segment, _now in run]):
                 bar = self._reverse(segment, matter_bar, shared, shared_bar, bar)
         return bar, matter_bar, shared_bar
@@ -374,7 +309,7 @@ class Engine:
                 substep_adjoint(t, t, int(segment.first[0]) + t, *before, *bars, sums, layout.blocks, layout.block_of, layout.slots,
                                 layout.owner, layout.slot_of, *after)  # fmt: skip
         for total, part in zip(matter_bar, (mass_bar, par_bar), strict=True):
-            total += segment.unsorted(part, total)
+            total.view(-1, *total.shape[2:])[layout.order] += part
         self._add_shared(segment, sums, shared_bar)
         return Particles(*(segment.unsorted(b, like) if like.numel() else like for b, like in zip(bars, bar, strict=False)))
 

@@ -1,4 +1,4 @@
-"""The scene of an MPM solver: bodies, walls, moving tools, and a guard on its time step."""
+"""The scene of an MPM solver: bodies, walls, moving tools, inflows and outflows, and a guard on its time step."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ...errors import ModelError
 from ..core import Control, State
 from ..materials import Material, Parameter
 from ..sdf import GridSdf, Sdf, fill
+from .flow import Inflow, check_inflow
 from .stencil import COULOMB, SEPARATE, SLIP, STICKY
 
 WALLS = {"slip": SLIP, "separate": SEPARATE, "sticky": STICKY, "coulomb": COULOMB}
@@ -63,6 +64,11 @@ class Body:
             raise ModelError(f"The shape holds no particle at a spacing of {spacing:g} m; use smaller cells or a larger shape.")
         return cls(points, material, spacing ** points.shape[1], velocity)
 
+    @property
+    def count(self) -> int:
+        """The number of particles."""
+        return len(self.points)
+
 
 @dataclasses.dataclass(frozen=True)
 class Effector:
@@ -88,7 +94,7 @@ class MpmModel:
     """A box of matter, with walls and tools.
 
     Args:
-        bodies: what is in it.
+        bodies: what is in it at the start.
         lower: corner of the box [D] [m]; D = 2 or 3.
         upper: opposite corner [m]; every edge must be a whole number of cells, at least 4.
         cell: edge of a grid cell [m].
@@ -101,6 +107,10 @@ class MpmModel:
             default they rest. Sticky walls carry matter along, Coulomb walls rub it; the other kinds feel no sliding and must rest. Where two
             walls meet, neither slides across the other.
         effectors: tools.
+        inflows: what comes in. Their particles lie behind those of the bodies in the tensors of a state, as many as their budgets, and take part
+            once they are emitted: `MpmState.active`.
+        outflows: regions that take particles out at the end of a control step. Those of a body stay out for good; those of an inflow are
+            free again for its next layers.
         dtype: torch.float32 or torch.float64, of all tensors and kernels.
         device: where the tensors lie.
 
@@ -119,6 +129,8 @@ class MpmModel:
     wall_friction: Parameter | Sequence[float] = 0.0
     wall_velocity: Tensor | Sequence[Sequence[float]] | None = None
     effectors: Sequence[Effector] = ()
+    inflows: Sequence[Inflow] = ()
+    outflows: Sequence[Sdf] = ()
     dtype: torch.dtype = torch.float32
     device: str | torch.device = "cpu"
 
@@ -137,11 +149,16 @@ class MpmModel:
                 raise ModelError(
                     f"The box edge from {low:g} to {high:g} m must be a whole number of cells of {self.cell:g} m, at least 4; it is {count:g}."
                 )
-        if not self.bodies:
-            raise ModelError("A model needs at least one body.")
+        if not self.sources:
+            raise ModelError("A model needs at least one body or inflow.")
         self._check_bodies()
         self._check_walls()
         self._check_effectors()
+        for number in range(len(self.inflows)):
+            check_inflow(self, number)
+        for number, shape in enumerate(self.outflows):
+            if shape.dimension != self.dimension:
+                raise ModelError(f"Outflow {number} must have {self.dimension} dimensions, as the box has, not {shape.dimension}.")
         self._check_step()
 
     @property
@@ -155,9 +172,14 @@ class MpmModel:
         return tuple(round((high - low) / self.cell) for low, high in zip(self.lower, self.upper, strict=True))
 
     @property
+    def sources(self) -> tuple[Body | Inflow, ...]:
+        """What particles there are of, in the order of a state's tensors."""
+        return (*self.bodies, *self.inflows)
+
+    @property
     def particles(self) -> int:
-        """The number of particles N."""
-        return sum(len(body.points) for body in self.bodies)
+        """The number of particles N, with those that inflows may still emit."""
+        return sum(source.count for source in self.sources)
 
     @property
     def steps(self) -> int:
@@ -171,11 +193,11 @@ class MpmModel:
     def stable_dt(self) -> tuple[float, str]:
         """The longest stable time step [s], and what limits it."""
         limits = []
-        for body in self.bodies:
-            speed, spread = float(body.material.wave_speed().detach().max()), float(body.material.diffusivity().detach().max())
-            limits.append((WAVE_LIMIT * self.cell / speed, f"waves in the {body.material.name} run at {speed:.3g} m/s"))
+        for material in [source.material for source in self.sources]:
+            speed, spread = float(material.wave_speed().detach().max()), float(material.diffusivity().detach().max())
+            limits.append((WAVE_LIMIT * self.cell / speed, f"waves in the {material.name} run at {speed:.3g} m/s"))
             if spread > 0:
-                limits.append((VISCOUS_LIMIT * self.cell**2 / spread, f"the {body.material.name} diffuses momentum at {spread:.3g} m^2/s"))
+                limits.append((VISCOUS_LIMIT * self.cell**2 / spread, f"the {material.name} diffuses momentum at {spread:.3g} m^2/s"))
         return min(limits)
 
     def _check_step(self) -> None:
@@ -290,6 +312,10 @@ class MpmState(State):
     """[B, E, D] [m]."""
     effector_rotation: Tensor
     """Unit quaternions (w, x, y, z) [B, E, 4], or (cos, sin) [B, E, 2] in two dimensions."""
+    active: Tensor
+    """Which particles take part, bool [B, N]. The others are not emitted yet, or went out; their fields stay as they are."""
+    age: Tensor
+    """Control steps since the start, int64 [B]; it says which layers of an inflow are due."""
 
 
 @dataclasses.dataclass(frozen=True)

@@ -12,9 +12,12 @@ from ..core import Capabilities, Outcome, Solver, keep_failed, same_shape
 from ..materials import Parameter
 from ..runtime import start
 from .engine import Engine, Scene
+from .flow import drained, emit
 from .model import EffectorControl, MpmModel, MpmState
 from .rotation import rotation_matrix, turned
 from .step import MpmStep
+
+PER_PARTICLE = ("position", "velocity", "apic_affine", "deformation_gradient", "internal")
 
 
 class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
@@ -46,12 +49,12 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
         super().__init__(model)
         backend = start(model.device)
         self._like = torch.zeros((), dtype=model.dtype, device=model.device)
-        materials = [body.material for body in model.bodies]
+        materials = [source.material for source in model.sources]
         laws = list(dict.fromkeys(material.law for material in materials))
-        counts = torch.tensor([len(body.points) for body in model.bodies])
-        self._body = torch.repeat_interleave(torch.arange(len(materials)), counts).to(model.device)
+        counts = torch.tensor([source.count for source in model.sources])
+        self._source = torch.repeat_interleave(torch.arange(len(materials)), counts).to(model.device)
         kinds = torch.tensor([laws.index(material.law) for material in materials], dtype=torch.int32, device=model.device)
-        volume = torch.tensor([body.volume for body in model.bodies], dtype=model.dtype, device=model.device)[self._body]
+        volume = torch.tensor([source.volume for source in model.sources], dtype=model.dtype, device=model.device)[self._source]
         shape, frame, table = self._tools()
         self._scene = Scene(
             dimension=model.dimension,
@@ -61,7 +64,7 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
             cells=model.cells,
             substeps=model.steps,
             laws=tuple(laws),
-            kind=kinds[self._body].contiguous(),
+            kind=kinds[self._source].contiguous(),
             volume=volume.contiguous(),
             width=max(2, *(len(material.law_parameters()) for material in materials)),
             keeps_shape=any(material.keeps_shape for material in materials),
@@ -101,15 +104,20 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
         """The model's bodies and tools as they start, in `batch` environments."""
         model, d = self.model, self.model.dimension
         to: dict[str, Any] = {"dtype": model.dtype, "device": model.device}
-        x = torch.cat([body.points for body in model.bodies]).to(**to)
-        v = torch.cat([self._start_velocity(number) for number in range(len(model.bodies))])
+        bodies = sum(body.count for body in model.bodies)
+        waiting = [inflow.points.to(**to).repeat(inflow.budget // len(inflow.points), 1) for inflow in model.inflows]
+        x = torch.cat([*(body.points.to(**to) for body in model.bodies), *waiting])
+        rest = self._like.new_zeros(len(x) - bodies, d)
+        v = torch.cat([*(self._start_velocity(number) for number in range(len(model.bodies))), rest])
         n = len(x) if self._scene.keeps_shape else 0
-        inner = torch.cat([torch.full((len(body.points),), body.material.initial_internal, **to) for body in model.bodies])
+        inner = torch.cat([torch.full((source.count,), source.material.initial_internal, **to) for source in model.sources])
         centre = torch.tensor([list(tool.position) for tool in model.effectors], **to).reshape(-1, d)
         turn = torch.tensor([model.start_rotation(tool) for tool in model.effectors], **to).reshape(-1, 2 if d == 2 else 4)
         fields = (x, v, torch.zeros(len(x), d, d, **to), torch.eye(d, **to).expand(n, d, d), inner, centre, turn)
         status = torch.zeros(batch, dtype=torch.int32, device=model.device)
-        return MpmState(status, *(field.expand(batch, *field.shape).clone() for field in fields))
+        active = torch.arange(len(x), device=model.device) < bodies
+        age = torch.zeros(batch, dtype=torch.int64, device=model.device)
+        return MpmState(status, *(field.expand(batch, *field.shape).clone() for field in (*fields, active)), age)  # type: ignore[call-arg]
 
     def _start_velocity(self, number: int) -> Tensor:
         body = self.model.bodies[number]
@@ -135,32 +143,42 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
             return state
         if not bool(running.all()):
             index = running.nonzero()[:, 0]
-            stepped = self._advance(state[index], control[index], index)
+            stepped = self._whole_step(state[index], control[index], index)
             new = type(state)(*(old.index_copy(0, index, part) for old, part in zip(state.tensors(), stepped.tensors(), strict=True)))
             return keep_failed(state, new)
-        return keep_failed(state, self._advance(state, control, None))
+        return keep_failed(state, self._whole_step(state, control, None))
+
+    def _whole_step(self, state: MpmState, control: EffectorControl, index: Tensor | None) -> MpmState:
+        """Emits, advances and drains environments that all still run; `index` says which of a larger batch they are."""
+        velocities = [self._per_environment(inflow.velocity, state.batch, index, (self.model.dimension,)) for inflow in self.model.inflows]
+        end = self._advance(emit(self.model, state, control, velocities), control, index)
+        return end.replace(active=drained(self.model, end), age=state.age + 1)
 
     def _advance(self, state: MpmState, control: EffectorControl, index: Tensor | None) -> MpmState:
-        """One step of environments that all still run; `index` says which of a larger batch they are."""
+        """The substeps of environments that all still run."""
         status = self._readiness(state, control)
         if bool(status.any()):
             return self._advance_ready(state, control, index, status)
         centre, rotation, end = self._motion(state, control)
         mass, par = self._matter(state.batch, index)
+        active = None if bool(state.active.all()) else state.active
         *particles, status = MpmStep.apply(
-            self._engine, state.position, state.velocity, state.apic_affine, state.deformation_gradient, state.internal, mass, par,
+            self._engine, active, state.position, state.velocity, state.apic_affine, state.deformation_gradient, state.internal, mass, par,
             centre, rotation, control.linear_velocity, control.angular_velocity, *self._surroundings(state.batch, index),
         )  # fmt: skip
-        return MpmState(status, *particles, *end)  # type: ignore[call-arg]
+        return MpmState(status, *particles, *end, state.active, state.age)  # type: ignore[call-arg]
 
     def _readiness(self, state: MpmState, control: EffectorControl) -> Tensor:
         """What is wrong with each environment before the step, as an outcome, int32 [B]; the kernels rely on particles within the grid."""
         status = torch.zeros_like(state.status)
         place = (state.position - self._tensor(self.model.lower)) / self.model.cell
         outside = (place < -0.5) | (place >= self._tensor(self.model.cells) + 0.5)
-        status[outside.flatten(1).any(1)] = int(Outcome.OUT_OF_DOMAIN)
-        for tensor in (*state.tensors()[1:], *control.tensors()):
-            status[~torch.isfinite(tensor.reshape(len(tensor), -1)).all(1)] = int(Outcome.NOT_FINITE)
+        status[(outside.any(-1) & state.active).any(1)] = int(Outcome.OUT_OF_DOMAIN)
+        for name, tensor in {**state.floats(), **control.floats()}.items():
+            finite = torch.isfinite(tensor)
+            if name in PER_PARTICLE and tensor.numel():
+                finite = finite.reshape(*state.active.shape, -1) | ~state.active[..., None]
+            status[~finite.reshape(len(tensor), -1).all(1)] = int(Outcome.NOT_FINITE)
         return status
 
     def _advance_ready(self, state: MpmState, control: EffectorControl, index: Tensor | None, status: Tensor) -> MpmState:
@@ -185,24 +203,24 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
         """A tensor of the model's dtype; a number does not pass through f32 on its way."""
         return torch.as_tensor(value, dtype=self._like.dtype, device=self._like.device)
 
-    def _per_environment(self, value: Parameter, batch: int, index: Tensor | None) -> Tensor:
-        """A parameter as one number an environment [B]."""
+    def _per_environment(self, value: Parameter | Sequence[float], batch: int, index: Tensor | None, shape: tuple[int, ...] = ()) -> Tensor:
+        """A parameter of `shape` as one an environment [B, ...]."""
         tensor = self._tensor(value)
-        if tensor.ndim == 0:
-            return tensor.expand(batch)
+        if tensor.ndim == len(shape):
+            return tensor.expand(batch, *shape)
         chosen = tensor if index is None else tensor[index]
-        return same_shape("A parameter with one value for each environment", chosen, (batch,), self._like)
+        return same_shape("A parameter with one value for each environment", chosen, (batch, *shape), self._like)
 
     def _matter(self, batch: int, index: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mass [B, N] and law parameters [B, N, width] of all particles."""
         density, rows = [], []
-        for body in self.model.bodies:
-            density.append(self._per_environment(body.material.density, batch, index))
-            values = [self._per_environment(value, batch, index) for value in body.material.law_parameters()]
+        for material in [source.material for source in self.model.sources]:
+            density.append(self._per_environment(material.density, batch, index))
+            values = [self._per_environment(value, batch, index) for value in material.law_parameters()]
             values += [self._like.expand(batch)] * (self._scene.width - len(values))
             rows.append(torch.stack(values, -1))
-        mass = torch.stack(density, 1)[:, self._body] * self._scene.volume
-        return mass, torch.stack(rows, 1)[:, self._body]
+        mass = torch.stack(density, 1)[:, self._source] * self._scene.volume
+        return mass, torch.stack(rows, 1)[:, self._source]
 
     def _surroundings(self, batch: int, index: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Friction and softness of the tools [B, E, 2], friction [B, 2 D] and velocity [B, 2 D, D] of the walls, gravity [B, D]."""
@@ -228,7 +246,9 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
         kept = n if self._scene.keeps_shape else 0
         turn = 2 if d == 2 else 4
         shapes = ((b, n, d), (b, n, d), (b, n, d, d), (b, kept, d, d), (b, n), (b, e, d), (b, e, turn))
-        for name, tensor, shape in zip(state.names()[1:], state.tensors()[1:], shapes, strict=True):
-            same_shape(f"state.{name}", tensor, shape, self._like)
+        for name, shape in zip(state.names()[1:-2], shapes, strict=True):
+            same_shape(f"state.{name}", getattr(state, name), shape, self._like)
+        same_shape("state.active", state.active, (b, n), self._like.new_zeros((), dtype=torch.bool))
+        same_shape("state.age", state.age, (b,), self._like.new_zeros((), dtype=torch.int64))
         same_shape("control.linear_velocity", control.linear_velocity, (b, e, d), self._like)
         same_shape("control.angular_velocity", control.angular_velocity, (b, e, 1 if d == 2 else 3), self._like)
