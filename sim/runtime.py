@@ -27,6 +27,11 @@ def taichi() -> Any:
     return taichi
 
 
+def cpu_threads() -> int:
+    """How many threads a kernel on the CPU has, once Taichi has started."""
+    return int(taichi().lang.impl.current_cfg().cpu_max_num_threads)
+
+
 def started() -> str | None:
     """The backend that runs, or None before the first solver was made."""
     return _started

@@ -17,7 +17,7 @@ ti = taichi()
 @ti.func
 def _corotated_update(F, a, L, par, dt):
     G = F + dt * (L @ F)
-    R, _V, _s = polar(G)
+    R = polar(G)
     J = G.determinant()
     tau = 2 * par[0] * ((G - R) @ G.transpose())
     for i in ti.static(range(F.n)):
@@ -34,11 +34,11 @@ def trial_adjoint(F, L, dt, G_bar):
 @ti.func
 def _corotated_adjoint(F, a, L, par, dt, tau_bar, F1_bar, a1_bar):
     G = F + dt * (L @ F)
-    R, V, s = polar(G)
+    R = polar(G)
     J = G.determinant()
     t = tau_bar.trace()
     G_bar = F1_bar + 2 * par[0] * ((tau_bar + tau_bar.transpose()) @ G - tau_bar.transpose() @ R)
-    G_bar += polar_adjoint(R, V, s, -2 * par[0] * (tau_bar @ G))
+    G_bar += polar_adjoint(R, G, -2 * par[0] * (tau_bar @ G))
     G_bar += (par[1] * (2 * J - 1) * t) * cofactor(G)
     par_bar = par * 0
     par_bar[0] = 2 * inner(tau_bar, (G - R) @ G.transpose())

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..core import Outcome
-from ..runtime import taichi
+from ..runtime import cpu_threads, taichi
 from .backward import first_tool, shared_width, tool_width
 from .kernels import backward_kernels, forward_kernels
 from .sorting import Layout, arrange, cell_keys
@@ -157,7 +157,7 @@ class Engine:
         key = (scene.dimension, real, scene.laws, scene.width, scene.keeps_shape, scene.tools > 0, scene.sliding, scene.atomic)
         self.substep, self.substeps = forward_kernels(*key)
         self._key = key
-        self._threads = int(ti.lang.impl.current_cfg().cpu_max_num_threads)
+        self._threads = cpu_threads()
 
     # ---- running
 

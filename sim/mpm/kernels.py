@@ -8,10 +8,11 @@ from functools import cache
 from typing import Any
 
 from ..materials import Law
-from ..runtime import taichi
+from ..runtime import cpu_threads, taichi
 from .backward import backward_functions
 from .forward import forward_functions
 from .stencil import BLOCK, TILE, block_of_tile, fill_tile
+from .threads import entry_of, turns
 from .types import types
 
 ti = taichi()
@@ -31,7 +32,7 @@ def forward_kernels(
     """
     V, VA, VM, VP, V2, W, M, IV = types(dim, real, width)
     A = ti.types.ndarray
-    lanes = LANES if atomic else 1
+    lanes, threads = (LANES, 0) if atomic else (1, cpu_threads())
     f = forward_functions(dim, real, laws, width, keeps_shape, tooled, sliding, atomic)
     push, pull, node, push_block, pull_block, gather_slot = f
 
@@ -60,11 +61,15 @@ def forward_kernels(
                 push(p, block_of[p], src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
         else:
             ti.loop_config(block_dim=lanes)
-            for q in range(blocks.shape[0]):
-                push_block(q, src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
+            for turn in range(turns(blocks.shape[0], threads)):
+                q = entry_of(turn, blocks.shape[0], threads)
+                if q < blocks.shape[0]:
+                    push_block(q, src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
         ti.loop_config(block_dim=lanes)
-        for s in range(slots.shape[0]):
-            gather_slot(s, rec, slots, owner, blocks_per_axis, tile, raw)
+        for turn in range(turns(slots.shape[0], threads)):
+            s = entry_of(turn, slots.shape[0], threads)
+            if s < slots.shape[0]:
+                gather_slot(s, rec, slots, owner, blocks_per_axis, tile, raw)
         ti.loop_config(block_dim=BLOCK**dim)
         for n in range(slots.shape[0] * BLOCK**dim):
             node(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, raw, grid_velocity,
@@ -78,9 +83,11 @@ def forward_kernels(
                      centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
         else:
             ti.loop_config(block_dim=lanes)
-            for q in range(blocks.shape[0]):
-                pull_block(q, src, dst, rec, sub, dt, dx, lower, cells, blocks_per_axis, tools, x, v, C, blocks, slot_of, tile,
-                           grid_velocity, flags, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
+            for turn in range(turns(blocks.shape[0], threads)):
+                q = entry_of(turn, blocks.shape[0], threads)
+                if q < blocks.shape[0]:
+                    pull_block(q, src, dst, rec, sub, dt, dx, lower, cells, blocks_per_axis, tools, x, v, C, blocks, slot_of, tile,
+                               grid_velocity, flags, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
 
     @ti.kernel
     def substeps(
@@ -102,28 +109,31 @@ def forward_kernels(
         `done` counts what was done. There is no waiting between stages, so that small scenes and large batches run at full speed.
         """
         ti.loop_config(block_dim=lanes)
-        for env in range(first.shape[0]):
-            for sub in range(first[env], last):
-                src = done[env] % 2
-                dst = 1 - src
-                rec = 0
-                if record:
-                    src = done[env]
-                    dst = src + 1
-                    rec = src
-                for q in range(ranges[env, 0], ranges[env, 1]):
-                    push_block(q, src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
-                for s in range(ranges[env, 2], ranges[env, 3]):
-                    gather_slot(s, rec, slots, owner, blocks_per_axis, tile, raw)
-                for n in range(ranges[env, 2] * BLOCK**dim, ranges[env, 3] * BLOCK**dim):
-                    node(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, raw, grid_velocity,
-                         wall_kind, wall_friction, wall_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
-                for q in range(ranges[env, 0], ranges[env, 1]):
-                    pull_block(q, src, dst, rec, sub, dt, dx, lower, cells, blocks_per_axis, tools, x, v, C, blocks, slot_of, tile,
-                               grid_velocity, flags, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
-                done[env] += 1
-                if flags[1, env] > 0:
-                    break
+        for turn in range(turns(first.shape[0], threads)):
+            env = entry_of(turn, first.shape[0], threads)
+            if env < first.shape[0]:
+                for sub in range(first[env], last):
+                    src = done[env] % 2
+                    dst = 1 - src
+                    rec = 0
+                    if record:
+                        src = done[env]
+                        dst = src + 1
+                        rec = src
+                    for q in range(ranges[env, 0], ranges[env, 1]):
+                        push_block(q, src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
+                    for s in range(ranges[env, 2], ranges[env, 3]):
+                        gather_slot(s, rec, slots, owner, blocks_per_axis, tile, raw)
+                    for n in range(ranges[env, 2] * BLOCK**dim, ranges[env, 3] * BLOCK**dim):
+                        node(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, raw, grid_velocity,
+                             wall_kind, wall_friction, wall_velocity, centre, rotation, linear, angular, coefficient, shape,
+                             frame, table)  # fmt: skip
+                    for q in range(ranges[env, 0], ranges[env, 1]):
+                        pull_block(q, src, dst, rec, sub, dt, dx, lower, cells, blocks_per_axis, tools, x, v, C, blocks, slot_of, tile,
+                                   grid_velocity, flags, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
+                    done[env] += 1
+                    if flags[1, env] > 0:
+                        break
 
     return substep, substeps
 
@@ -135,7 +145,7 @@ def backward_kernels(
     """The adjoint kernels `substep_adjoint` and `substeps_adjoint` that belong to `forward_kernels` of the same arguments."""
     V, VA, VM, VP, V2, W, M, IV = types(dim, real, width)
     A = ti.types.ndarray
-    lanes = LANES if atomic else 1
+    lanes, threads = (LANES, 0) if atomic else (1, cpu_threads())
     f = backward_functions(dim, real, laws, width, keeps_shape, tooled, sliding, atomic)
     pull_adjoint, node_adjoint, push_adjoint, pull_block_adjoint, push_block_adjoint, gather_slot = f
 
@@ -169,13 +179,17 @@ def backward_kernels(
                              tile, tile_bar, centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar)  # fmt: skip
         else:
             ti.loop_config(block_dim=lanes)
-            for q in range(blocks.shape[0]):
-                pull_block_adjoint(q, src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile,
-                                   tile_bar, grid_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table,
-                                   shared_bar)  # fmt: skip
+            for turn in range(turns(blocks.shape[0], threads)):
+                q = entry_of(turn, blocks.shape[0], threads)
+                if q < blocks.shape[0]:
+                    pull_block_adjoint(q, src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile,
+                                       tile_bar, grid_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table,
+                                       shared_bar)  # fmt: skip
         ti.loop_config(block_dim=lanes)
-        for s in range(slots.shape[0]):
-            gather_slot(s, slots, owner, blocks_per_axis, tile_bar, velocity_bar)
+        for turn in range(turns(slots.shape[0], threads)):
+            s = entry_of(turn, slots.shape[0], threads)
+            if s < slots.shape[0]:
+                gather_slot(s, slots, owner, blocks_per_axis, tile_bar, velocity_bar)
         ti.loop_config(block_dim=BLOCK**dim)
         for n in range(slots.shape[0] * BLOCK**dim):
             node_adjoint(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, velocity_bar, raw, raw_bar,
@@ -190,9 +204,11 @@ def backward_kernels(
                              x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, tile)  # fmt: skip
         else:
             ti.loop_config(block_dim=lanes)
-            for q in range(blocks.shape[0]):
-                push_block_adjoint(q, src, rec, dt, dx, lower, blocks_per_axis, x, v, C, F, a, mass, volume, par, kind, stress,
-                                   x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, slot_of, tile, raw_bar)  # fmt: skip
+            for turn in range(turns(blocks.shape[0], threads)):
+                q = entry_of(turn, blocks.shape[0], threads)
+                if q < blocks.shape[0]:
+                    push_block_adjoint(q, src, rec, dt, dx, lower, blocks_per_axis, x, v, C, F, a, mass, volume, par, kind, stress,
+                                       x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, slot_of, tile, raw_bar)  # fmt: skip
 
     @ti.kernel
     def substeps_adjoint(
@@ -214,23 +230,25 @@ def backward_kernels(
     ):  # fmt: skip
         """The adjoint of `substeps`: takes each environment back over the substeps that it did, on one thread."""
         ti.loop_config(block_dim=lanes)
-        for env in range(first.shape[0]):
-            for back in range(done[env]):
-                t = done[env] - 1 - back
-                sub = first[env] + t
-                for q in range(ranges[env, 0], ranges[env, 1]):
-                    pull_block_adjoint(q, t, t, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile,
-                                       tile_bar, grid_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table,
-                                       shared_bar)  # fmt: skip
-                for s in range(ranges[env, 2], ranges[env, 3]):
-                    gather_slot(s, slots, owner, blocks_per_axis, tile_bar, velocity_bar)
-                for n in range(ranges[env, 2] * BLOCK**dim, ranges[env, 3] * BLOCK**dim):
-                    node_adjoint(n, t, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, velocity_bar, raw,
-                    raw_bar,
-                                 wall_kind, wall_friction, wall_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table,
-                                 shared_bar)  # fmt: skip
-                for q in range(ranges[env, 0], ranges[env, 1]):
-                    push_block_adjoint(q, t, t, dt, dx, lower, blocks_per_axis, x, v, C, F, a, mass, volume, par, kind, stress,
-                                       x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, slot_of, tile, raw_bar)  # fmt: skip
+        for turn in range(turns(first.shape[0], threads)):
+            env = entry_of(turn, first.shape[0], threads)
+            if env < first.shape[0]:
+                for back in range(done[env]):
+                    t = done[env] - 1 - back
+                    sub = first[env] + t
+                    for q in range(ranges[env, 0], ranges[env, 1]):
+                        pull_block_adjoint(q, t, t, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile,
+                                           tile_bar, grid_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table,
+                                           shared_bar)  # fmt: skip
+                    for s in range(ranges[env, 2], ranges[env, 3]):
+                        gather_slot(s, slots, owner, blocks_per_axis, tile_bar, velocity_bar)
+                    for n in range(ranges[env, 2] * BLOCK**dim, ranges[env, 3] * BLOCK**dim):
+                        node_adjoint(n, t, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, velocity_bar, raw,
+                        raw_bar,
+                                     wall_kind, wall_friction, wall_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table,
+                                     shared_bar)  # fmt: skip
+                    for q in range(ranges[env, 0], ranges[env, 1]):
+                        push_block_adjoint(q, t, t, dt, dx, lower, blocks_per_axis, x, v, C, F, a, mass, volume, par, kind, stress,
+                                           x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, slot_of, tile, raw_bar)  # fmt: skip
 
     return substep_adjoint, substeps_adjoint
