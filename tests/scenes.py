@@ -2,7 +2,7 @@
 
 import torch
 
-from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean
+from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean, Sand
 from pliant.sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver
 from pliant.sim.sdf import Sphere
 
@@ -13,6 +13,8 @@ PARAMETERS = {
     "viscosity": 5.0,
     "yield_stress": 100.0,
     "hardening": 200.0,
+    "friction_angle": 32.0,
+    "cohesion": 50.0,
     "friction": 0.4,
     "softness": 0.1,
     "wall_friction": 0.3,
@@ -26,6 +28,7 @@ def material(name, p):
         "fixed_corotated": lambda: FixedCorotated(p["density"], p["stiffness"], p["poisson_ratio"]),
         "neo_hookean": lambda: NeoHookean(p["density"], p["stiffness"], p["poisson_ratio"]),
         "elastoplastic": lambda: Elastoplastic(p["density"], p["stiffness"], p["poisson_ratio"], p["yield_stress"], p["hardening"]),
+        "sand": lambda: Sand(p["density"], p["stiffness"], p["poisson_ratio"], p["friction_angle"], p["cohesion"]),
     }[name]()
 
 
@@ -34,6 +37,7 @@ OF_MATERIAL = {
     "fixed_corotated": ("density", "stiffness", "poisson_ratio"),
     "neo_hookean": ("density", "stiffness", "poisson_ratio"),
     "elastoplastic": ("density", "stiffness", "poisson_ratio", "yield_stress", "hardening"),
+    "sand": ("density", "stiffness", "poisson_ratio", "friction_angle", "cohesion"),
 }
 
 

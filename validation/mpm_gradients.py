@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..sim.materials import Elastoplastic, FixedCorotated, Liquid, Material, NeoHookean
+from ..sim.materials import Elastoplastic, FixedCorotated, Liquid, Material, NeoHookean, Sand
 from ..sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver, MpmState
 from ..sim.sdf import Capsule, GridSdf
 from .case import Check, Measured, case, require_choice
@@ -24,6 +24,7 @@ MATERIALS: dict[str, tuple[Callable[..., Material], dict[str, float]]] = {
         Elastoplastic,
         {"density": 1000.0, "youngs_modulus": 1e4, "poisson_ratio": 0.3, "yield_stress": 100.0, "hardening": 200.0},
     ),
+    "sand": (Sand, {"density": 1000.0, "youngs_modulus": 1e4, "poisson_ratio": 0.3, "friction_angle": 32.0, "cohesion": 50.0}),
 }
 """Every material of the solver with parameters in SI."""
 CELL = 0.05
