@@ -7,7 +7,7 @@ import torch
 from test_materials import respond
 
 from pliant.sim.law_check import law_derivative_errors, law_kernels, random_points
-from pliant.sim.materials import Sand, lame
+from pliant.sim.materials import Sand, Snow, lame
 from pliant.sim.runtime import start
 
 MU, LAM = lame(1e6, 0.25)
@@ -133,3 +133,88 @@ def test_the_friction_angle_is_in_degrees_and_differentiable():
     (slope,) = torch.autograd.grad(sine.sum(), angle)
     assert torch.allclose(slope, torch.cos(torch.deg2rad(angle)) * math.pi / 180)
     assert float(sand(30.1).law_parameters()[2]) == pytest.approx(math.sin(math.radians(30.1)), rel=1e-15)
+
+
+def snow(**changes):
+    return Snow(400.0, 1e6, 0.25, **changes)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_snow_is_differentiated_within_its_limits_beyond_both_and_where_it_stiffens_no_more(dimension):
+    material = snow(hardening=8.0, max_stiffening=1.1)
+    visited = torch.zeros(6)
+    for strain, stretch in ((0.005, 1.0), (0.02, 0.98)):
+        errors = law_derivative_errors(material, dimension, strain=strain, stretch=stretch)
+        assert max(errors.values()) < 5e-6, errors
+        G, _a, _F1, a1, _tau = update_at(material, dimension, strain, stretch)
+        principal = torch.linalg.svdvals(G)
+        packed, torn = (principal < 1 - 0.025).any(1), (principal > 1 + 0.0075).any(1)
+        hardest = torch.exp(8 * (1 - a1)) > 1.1
+        branches = (~packed & ~torn, packed & torn, packed & ~torn, torn & ~packed, hardest, ~hardest & (packed | torn))
+        visited += torch.stack([branch.sum() for branch in branches])
+    assert bool((visited >= 10).all()), visited
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("stretch", [0.9, 0.999, 1.05], ids=["packed", "elastic", "torn"])
+@pytest.mark.parametrize("strain", [0.0, 1e-5])
+def test_snow_is_differentiated_where_all_principal_stretches_coincide(dimension, stretch, strain):
+    errors = law_derivative_errors(snow(), dimension, strain=strain, stretch=stretch)
+    assert max(errors.values()) < 5e-6, errors
+
+
+def corotated(first, second):
+    """Kirchhoff stress of fresh snow stretched by `first` and `second` in its plane, along the first."""
+    volume = first * second
+    return 2 * MU * (first - 1) * first + LAM * volume * (volume - 1)
+
+
+@pytest.mark.parametrize("stretch", [0.98, 1.005])
+def test_snow_within_its_limits_is_elastic(stretch):
+    F = torch.diag(torch.tensor([stretch, 1.0], dtype=torch.float64))
+    F1, plastic, tau = respond(snow(), F)
+    assert plastic == 1.0
+    assert torch.allclose(F1, F, atol=1e-15)
+    assert float(tau[0, 0]) == pytest.approx(corotated(stretch, 1.0), rel=1e-12)
+    assert float(tau[1, 1]) == pytest.approx(corotated(1.0, stretch), rel=1e-12)
+
+
+@pytest.mark.parametrize(("stretch", "limit"), [(0.9, 0.975), (1.05, 1.0075)], ids=["packed", "torn"])
+def test_snow_beyond_a_limit_keeps_the_limit_and_changes_its_stiffness(stretch, limit):
+    F1, plastic, tau = respond(snow(), torch.diag(torch.tensor([stretch, 1.0], dtype=torch.float64)))
+    factor = math.exp(10 * (1 - stretch / limit))
+    assert plastic == pytest.approx(stretch / limit, rel=1e-14)
+    assert torch.allclose(F1, torch.diag(torch.tensor([limit, 1.0], dtype=torch.float64)), atol=1e-14)
+    assert float(tau[0, 0]) == pytest.approx(factor * corotated(limit, 1.0), rel=1e-12)
+    assert float(tau[1, 1]) == pytest.approx(factor * corotated(1.0, limit), rel=1e-12)
+    assert (factor > 1) is (stretch < 1)
+
+
+def test_packed_snow_answers_the_same_strain_with_exp_hardening_times_the_stress():
+    F1, plastic, _ = respond(snow(hardening=7.0), torch.diag(torch.tensor([0.8, 0.9], dtype=torch.float64)))
+    assert plastic == pytest.approx(0.72 / 0.975**2, rel=1e-14)
+    eased = torch.diag(torch.tensor([0.99 / 0.975, 1.0 / 0.975], dtype=torch.float64)) @ F1
+    _, unchanged, tau = respond(snow(hardening=7.0), eased, a=plastic)
+    assert unchanged == pytest.approx(plastic, rel=1e-14)
+    assert float(tau[0, 0]) == pytest.approx(math.exp(7 * (1 - plastic)) * corotated(0.99, 1.0), rel=1e-10)
+
+
+def test_snow_stiffens_to_its_largest_stiffness_and_the_time_step_knows_it():
+    material = snow(max_stiffening=9.0)
+    F = torch.diag(torch.tensor([0.5, 1.0], dtype=torch.float64))
+    _, plastic, tau = respond(material, F)
+    assert math.exp(10 * (1 - plastic)) > 100
+    assert float(tau[0, 0]) == pytest.approx(9 * corotated(0.975, 1.0), rel=1e-12)
+    assert float(material.wave_speed()) == pytest.approx(3 * math.sqrt((LAM + 2 * MU) / 400.0), rel=1e-6)
+
+
+@pytest.mark.parametrize("material", [sand(cohesion=300.0), snow()], ids=["sand", "snow"])
+def test_the_stress_turns_with_the_body(material):
+    draw = torch.Generator().manual_seed(3)
+    F = 0.99 * torch.eye(3, dtype=torch.float64) + 0.02 * torch.randn(3, 3, dtype=torch.float64, generator=draw)
+    turn = torch.linalg.matrix_exp(torch.tensor([[0.0, -0.7, 0.2], [0.7, 0.0, -1.1], [-0.2, 1.1, 0.0]], dtype=torch.float64))
+    F1, a1, tau = respond(material, F)
+    F1_turned, a1_turned, tau_turned = respond(material, turn @ F @ turn)
+    assert torch.allclose(F1_turned, turn @ F1 @ turn, atol=1e-13)
+    assert torch.allclose(tau_turned, turn @ tau @ turn.T, atol=1e-9 * float(tau.abs().max()))
+    assert a1_turned == pytest.approx(a1, rel=1e-12)

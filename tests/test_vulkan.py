@@ -11,7 +11,7 @@ import torch
 
 from pliant.errors import DeviceError
 from pliant.sim.core import Outcome
-from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean, Sand
+from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean, Sand, Snow
 from pliant.sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver
 from pliant.sim.runtime import start
 from pliant.sim.sdf import Box, Moved, Sphere
@@ -25,7 +25,7 @@ def play(dimension):
     """A block of every material under a coming ball, beside walls of every kind: two steps, and the derivatives of what came of it."""
     values = {
         "stiffness": 2e4, "poisson_ratio": 0.3, "viscosity": 1.0, "yield_stress": 200.0, "hardening": 300.0, "density": 1000.0,
-        "friction_angle": 30.0, "cohesion": 100.0,
+        "friction_angle": 30.0, "cohesion": 100.0, "critical_compression": 0.01, "critical_stretch": 5e-3, "max_stiffening": 1.5,
         "friction": 0.4, "softness": 0.08, "gravity": -9.81,
     }  # fmt: skip
     p = {name: torch.tensor(value, requires_grad=True) for name, value in values.items()}
@@ -36,6 +36,7 @@ def play(dimension):
         NeoHookean(*elastic),
         Elastoplastic(*elastic, p["yield_stress"], p["hardening"]),
         Sand(*elastic, p["friction_angle"], p["cohesion"]),
+        Snow(*elastic, p["critical_compression"], p["critical_stretch"], 20.0, p["max_stiffening"]),
     )
     cell, high = 0.05, dimension - 1
     places = [(x, y) for y in (0.37, 0.23, 0.09) for x in (0.09, 0.25, 0.41)]

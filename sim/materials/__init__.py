@@ -10,5 +10,6 @@ from .elastoplastic import Elastoplastic
 from .hencky import hencky_law
 from .liquid import Liquid
 from .sand import Sand
+from .snow import Snow
 
-__all__ = ["Elastoplastic", "FixedCorotated", "Law", "Liquid", "Material", "NeoHookean", "Parameter", "Sand", "hencky_law", "lame"]
+__all__ = ["Elastoplastic", "FixedCorotated", "Law", "Liquid", "Material", "NeoHookean", "Parameter", "Sand", "Snow", "hencky_law", "lame"]
