@@ -46,15 +46,38 @@ def law_kernels(law: Law, dimension: int, width: int) -> tuple[Any, Any]:
     return update, adjoint
 
 
+def random_points(
+    material: Material, dimension: int, strain: float, stretch: float, points: int, dt: float, draw: torch.Generator
+) -> dict[str, Tensor]:
+    """The material points at which `law_derivative_errors` tests a law: what its update reads, in its order."""
+    numbers = torch.tensor([float(value) for value in material.law_parameters()], dtype=torch.float64)
+    size = (points, dimension, dimension)
+    to: dict[str, Any] = {"dtype": torch.float64, "generator": draw}
+    return {
+        "deformation_gradient": stretch * torch.eye(dimension, dtype=torch.float64) + strain * torch.randn(size, **to),
+        "internal": material.initial_internal + strain * torch.rand(points, **to),
+        "velocity_gradient": strain / dt * torch.randn(size, **to),
+        "parameters": numbers.expand(points, -1).contiguous(),
+    }
+
+
 def law_derivative_errors(
-    material: Material, dimension: int = 3, *, strain: float = 0.1, points: int = 200, dt: float = 0.01, seed: int = 0
+    material: Material,
+    dimension: int = 3,
+    *,
+    strain: float = 0.1,
+    stretch: float = 1.0,
+    points: int = 200,
+    dt: float = 0.01,
+    seed: int = 0,
 ) -> dict[str, float]:
     """Relative errors of the adjoint of a material's law against central differences in f64.
 
     Args:
         material: whose law is tested at its parameters.
         dimension: 2 or 3.
-        strain: size of the random deformations; 0 tests the state of rest, where principal strains coincide.
+        strain: size of the random deformations; 0 tests states where principal strains coincide, such as rest.
+        stretch: the same along all axes, about which the random deformations lie; sand without cohesion is tested below 1, under pressure.
         points: how many random material points are tested.
         dt: time step of the update [s].
         seed: of the random states and directions.
@@ -65,19 +88,14 @@ def law_derivative_errors(
     """
     start()
     draw = torch.Generator().manual_seed(seed)
-    numbers = torch.tensor([float(value) for value in material.law_parameters()], dtype=torch.float64)
+    state = random_points(material, dimension, strain, stretch, points, dt, draw)
+    numbers = state["parameters"][0]
     update, adjoint = law_kernels(material.law, dimension, len(numbers))
     size = (points, dimension, dimension)
 
     def random(*shape: int) -> Tensor:
         return torch.randn(*shape, dtype=torch.float64, generator=draw)
 
-    state = {
-        "deformation_gradient": torch.eye(dimension, dtype=torch.float64) + strain * random(*size),
-        "internal": material.initial_internal + strain * torch.rand(points, dtype=torch.float64, generator=draw),
-        "velocity_gradient": strain / dt * random(*size),
-        "parameters": numbers.expand(points, -1).contiguous(),
-    }
     bars = (random(*size), random(points), random(*size))
 
     def weighted(**change: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import torch
 
-from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean
+from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean, Sand, Snow
 from pliant.sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver
 from pliant.sim.sdf import Sphere
 
@@ -13,6 +13,12 @@ PARAMETERS = {
     "viscosity": 5.0,
     "yield_stress": 100.0,
     "hardening": 200.0,
+    "friction_angle": 32.0,
+    "cohesion": 50.0,
+    "critical_compression": 0.02,
+    "critical_stretch": 0.005,
+    "snow_hardening": 5.0,
+    "max_stiffening": 2.0,
     "friction": 0.4,
     "softness": 0.1,
     "wall_friction": 0.3,
@@ -26,6 +32,8 @@ def material(name, p):
         "fixed_corotated": lambda: FixedCorotated(p["density"], p["stiffness"], p["poisson_ratio"]),
         "neo_hookean": lambda: NeoHookean(p["density"], p["stiffness"], p["poisson_ratio"]),
         "elastoplastic": lambda: Elastoplastic(p["density"], p["stiffness"], p["poisson_ratio"], p["yield_stress"], p["hardening"]),
+        "sand": lambda: Sand(p["density"], p["stiffness"], p["poisson_ratio"], p["friction_angle"], p["cohesion"]),
+        "snow": lambda: Snow(p["density"], p["stiffness"], p["poisson_ratio"], *(p[name] for name in OF_MATERIAL["snow"][3:])),
     }[name]()
 
 
@@ -34,6 +42,8 @@ OF_MATERIAL = {
     "fixed_corotated": ("density", "stiffness", "poisson_ratio"),
     "neo_hookean": ("density", "stiffness", "poisson_ratio"),
     "elastoplastic": ("density", "stiffness", "poisson_ratio", "yield_stress", "hardening"),
+    "sand": ("density", "stiffness", "poisson_ratio", "friction_angle", "cohesion"),
+    "snow": ("density", "stiffness", "poisson_ratio", "critical_compression", "critical_stretch", "snow_hardening", "max_stiffening"),
 }
 
 

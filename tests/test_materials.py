@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pliant.errors import ModelError
 from pliant.sim.law_check import law_derivative_errors, law_kernels
-from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, Material, NeoHookean, lame
+from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, Material, NeoHookean, Sand, Snow, lame
 from pliant.sim.runtime import start
 
 MATERIALS = {
@@ -15,6 +15,8 @@ MATERIALS = {
     "fixed_corotated": FixedCorotated(1000.0, 1e4, 0.3),
     "neo_hookean": NeoHookean(1000.0, 1e4, 0.3),
     "elastoplastic": Elastoplastic(1000.0, 1e4, 0.3, 300.0, 500.0),
+    "sand": Sand(1600.0, 1e4, 0.3, 32.0, 50.0),
+    "snow": Snow(400.0, 1e4, 0.3),
 }
 
 
@@ -51,7 +53,7 @@ def respond(material, F, L=None, a=None, dt=1e-3):
     return F1[0], float(a1), tau[0]
 
 
-@pytest.mark.parametrize("name", ["fixed_corotated", "neo_hookean", "elastoplastic"])
+@pytest.mark.parametrize("name", ["fixed_corotated", "neo_hookean", "elastoplastic", "sand", "snow"])
 def test_small_strain_is_hookes_law(name):
     mu, lam = lame(1e4, 0.3)
     strain = 1e-6 * torch.tensor([[1.0, 0.4, -0.2], [0.4, -2.0, 0.7], [-0.2, 0.7, 0.5]], dtype=torch.float64)
@@ -60,7 +62,7 @@ def test_small_strain_is_hookes_law(name):
     assert torch.allclose(tau, expected, rtol=1e-5, atol=1e-6 * float(expected.abs().max()))
 
 
-@pytest.mark.parametrize("name", ["fixed_corotated", "neo_hookean", "elastoplastic"])
+@pytest.mark.parametrize("name", ["fixed_corotated", "neo_hookean", "elastoplastic", "sand", "snow"])
 def test_rotation_alone_makes_no_stress(name):
     turn = torch.linalg.matrix_exp(torch.tensor([[0.0, -0.7, 0.2], [0.7, 0.0, -1.1], [-0.2, 1.1, 0.0]], dtype=torch.float64))
     _, _, tau = respond(MATERIALS[name], turn)
@@ -103,6 +105,12 @@ BAD = [
     (NeoHookean, {"density": 1000.0, "youngs_modulus": float("inf"), "poisson_ratio": 0.3}, "youngs_modulus"),
     (Elastoplastic, {"density": 1000.0, "youngs_modulus": 1e4, "poisson_ratio": 0.3, "yield_stress": 0.0}, "yield_stress"),
     (Elastoplastic, {"density": 1000.0, "youngs_modulus": 1e4, "poisson_ratio": 0.3, "yield_stress": 1.0, "hardening": -1.0}, "hardening"),
+    (Sand, {"density": 1600.0, "youngs_modulus": 1e4, "poisson_ratio": 0.3, "friction_angle": 90.0}, "friction_angle"),
+    (Sand, {"density": 1600.0, "youngs_modulus": 1e4, "poisson_ratio": 0.3, "friction_angle": 30.0, "cohesion": -1.0}, "cohesion"),
+    (Snow, {"density": 400.0, "youngs_modulus": 1e4, "poisson_ratio": 0.2, "critical_compression": 1.0}, "critical_compression"),
+    (Snow, {"density": 400.0, "youngs_modulus": 1e4, "poisson_ratio": 0.2, "critical_stretch": 0.0}, "critical_stretch"),
+    (Snow, {"density": 400.0, "youngs_modulus": 1e4, "poisson_ratio": 0.2, "hardening": -1.0}, "hardening"),
+    (Snow, {"density": 400.0, "youngs_modulus": 1e4, "poisson_ratio": 0.2, "max_stiffening": 1.0}, "max_stiffening"),
     (Liquid, {"density": torch.tensor([1000.0, -3.0]), "bulk_modulus": 1e4}, "density"),
 ]
 

@@ -11,7 +11,7 @@ import torch
 
 from pliant.errors import DeviceError
 from pliant.sim.core import Outcome
-from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean
+from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean, Sand, Snow
 from pliant.sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver
 from pliant.sim.runtime import start
 from pliant.sim.sdf import Box, Moved, Sphere
@@ -23,23 +23,28 @@ NO_DEVICE = 77
 
 def play(dimension):
     """A block of every material under a coming ball, beside walls of every kind: two steps, and the derivatives of what came of it."""
-    names = ("stiffness", "poisson_ratio", "viscosity", "yield_stress", "hardening", "density", "friction", "softness", "gravity")
-    values = (2e4, 0.3, 1.0, 200.0, 300.0, 1000.0, 0.4, 0.08, -9.81)
-    p = {name: torch.tensor(value, requires_grad=True) for name, value in zip(names, values, strict=True)}
+    values = {
+        "stiffness": 2e4, "poisson_ratio": 0.3, "viscosity": 1.0, "yield_stress": 200.0, "hardening": 300.0, "density": 1000.0,
+        "friction_angle": 30.0, "cohesion": 100.0, "critical_compression": 0.01, "critical_stretch": 5e-3, "max_stiffening": 1.5,
+        "friction": 0.4, "softness": 0.08, "gravity": -9.81,
+    }  # fmt: skip
+    p = {name: torch.tensor(value, requires_grad=True) for name, value in values.items()}
     elastic = p["density"], p["stiffness"], p["poisson_ratio"]
     materials = (
         Liquid(p["density"], p["stiffness"], p["viscosity"]),
         FixedCorotated(*elastic),
         NeoHookean(*elastic),
         Elastoplastic(*elastic, p["yield_stress"], p["hardening"]),
+        Sand(*elastic, p["friction_angle"], p["cohesion"]),
+        Snow(*elastic, p["critical_compression"], p["critical_stretch"], 20.0, p["max_stiffening"]),
     )
     cell, high = 0.05, dimension - 1
-    places = [(0.125, 0.125), (0.375, 0.125), (0.125, 0.375), (0.375, 0.375)]
+    places = [(x, y) for y in (0.37, 0.23, 0.09) for x in (0.09, 0.25, 0.41)]
     bodies = [
-        Body.seeded(Moved(Box([0.1] * dimension), (x, y, 0.2)[:dimension]), material, cell, velocity=(0.3, -0.5, -0.7)[:dimension])
-        for (x, y), material in zip(places, materials, strict=True)
+        Body.seeded(Moved(Box([0.07] * dimension), (x, y, 0.2)[:dimension]), material, cell, velocity=(0.3, -0.5, -0.7)[:dimension])
+        for (x, y), material in zip(places[: len(materials)], materials, strict=True)
     ]
-    centre = (0.25, 0.55) if dimension == 2 else (0.25, 0.25, 0.4)
+    centre = (0.31, 0.53) if dimension == 2 else (0.31, 0.28, 0.37)
     ball = Effector(Sphere(0.1, dimension), centre, friction=p["friction"], softness=p["softness"])
     walls = ("slip", "coulomb", "sticky", "separate", "slip", "slip")[: 2 * dimension]
     gravity = torch.stack([torch.zeros(())] * high + [p["gravity"]])

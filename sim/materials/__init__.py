@@ -9,5 +9,7 @@ from .elastic import FixedCorotated, NeoHookean
 from .elastoplastic import Elastoplastic
 from .hencky import hencky_law
 from .liquid import Liquid
+from .sand import Sand
+from .snow import Snow
 
-__all__ = ["Elastoplastic", "FixedCorotated", "Law", "Liquid", "Material", "NeoHookean", "Parameter", "hencky_law", "lame"]
+__all__ = ["Elastoplastic", "FixedCorotated", "Law", "Liquid", "Material", "NeoHookean", "Parameter", "Sand", "Snow", "hencky_law", "lame"]

@@ -13,7 +13,7 @@ ti = taichi()
 
 
 @ti.func
-def _von_mises(trace, q, a, par, dt):
+def _von_mises(dim: ti.template(), trace, q, a, par, dt):
     k = q * 0 + 1
     a1 = a
     root = ti.sqrt((q * 0 + 2) / 3)
@@ -26,7 +26,7 @@ def _von_mises(trace, q, a, par, dt):
 
 
 @ti.func
-def _von_mises_adjoint(trace, q, a, par, dt, k_bar, trace1_bar, a1_bar):
+def _von_mises_adjoint(dim: ti.template(), trace, q, a, par, dt, k_bar, trace1_bar, a1_bar):
     q_bar = q * 0
     a_bar = a1_bar
     par_bar = par * 0

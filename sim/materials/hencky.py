@@ -15,9 +15,10 @@ def hencky_law(return_map: Callable[..., Any], return_map_adjoint: Callable[...,
     """The law of a solid with Hencky elasticity whose plastic flow scales the deviator of the logarithmic strain and may change its trace.
 
     Args:
-        return_map: Taichi function `(trace, q, a, par, dt) -> k, trace1, a1`: the trial strain has trace `trace` and a deviator of norm `q`;
-            the elastic strain after flow has the deviator times `k` and trace `trace1`. `par[0]` and `par[1]` are mu and lambda.
-        return_map_adjoint: `(trace, q, a, par, dt, k_bar, trace1_bar, a1_bar) -> trace_bar, q_bar, a_bar, par_bar`.
+        return_map: Taichi function `(dim, trace, q, a, par, dt) -> k, trace1, a1`: the trial strain has trace `trace` and a deviator of norm `q`;
+            the elastic strain after flow has the deviator times `k` and trace `trace1`. `par[0]` and `par[1]` are mu and lambda. `dim` is 2 or 3,
+            known to the compiler: declare it `dim: ti.template()`.
+        return_map_adjoint: `(dim, trace, q, a, par, dt, k_bar, trace1_bar, a1_bar) -> trace_bar, q_bar, a_bar, par_bar`.
 
     In two dimensions the deviator is that of the plane: flow is confined to it.
     The derivative uses quotients that are smooth where principal strains coincide, so that a body at rest has an exact one.
@@ -35,7 +36,7 @@ def hencky_law(return_map: Callable[..., Any], return_map_adjoint: Callable[...,
     def update(F, a, L, par, dt):
         G = F + dt * (L @ F)
         _squares, Q, trace, deviator, q = principal(G)
-        k, trace1, a1 = return_map(trace, q, a, par, dt)
+        k, trace1, a1 = return_map(F.n, trace, q, a, par, dt)
         strain1 = k * deviator + trace1 / F.n
         stretch = ti.exp((k - 1) * deviator + (trace1 - trace) / F.n)
         return spectral(stretch, Q) @ G, a1, spectral(2 * par[0] * strain1 + par[1] * trace1, Q)
@@ -44,7 +45,7 @@ def hencky_law(return_map: Callable[..., Any], return_map_adjoint: Callable[...,
     def adjoint(F, a, L, par, dt, tau_bar, F1_bar, a1_bar):
         G = F + dt * (L @ F)
         squares, Q, trace, deviator, q = principal(G)
-        k, trace1, _a1 = return_map(trace, q, a, par, dt)
+        k, trace1, _a1 = return_map(F.n, trace, q, a, par, dt)
         strain1 = k * deviator + trace1 / F.n
         stretch = ti.exp((k - 1) * deviator + (trace1 - trace) / F.n)
         # F1 = M G and tau are both isotropic functions of G G^T, with eigenvalues `stretch` and 2 mu strain1 + lambda trace1.
@@ -60,7 +61,7 @@ def hencky_law(return_map: Callable[..., Any], return_map_adjoint: Callable[...,
             tau_sum += T[i, i]
         k_bar = strain1_bar.dot(deviator)
         trace1_bar = strain1_bar.sum() / F.n + par[1] * tau_sum
-        trace_bar, q_bar, a_bar, par_bar = return_map_adjoint(trace, q, a, par, dt, k_bar, trace1_bar, a1_bar)
+        trace_bar, q_bar, a_bar, par_bar = return_map_adjoint(F.n, trace, q, a, par, dt, k_bar, trace1_bar, a1_bar)
         deviator_bar = k * strain1_bar
         if q > 0:
             deviator_bar += deviator * (q_bar / q)
