@@ -33,13 +33,22 @@ def hencky_law(return_map: Callable[..., Any], return_map_adjoint: Callable[...,
         return squares, Q, trace, deviator, ti.sqrt(deviator.dot(deviator))
 
     @ti.func
+    def grown(z):
+        w = z
+        for i in ti.static(range(z.n)):
+            w[i] *= exp_slope(z[i])
+        return w
+
+    @ti.func
     def update(F, a, L, par, dt):
         G = F + dt * (L @ F)
         _squares, Q, trace, deviator, q = principal(G)
         k, trace1, a1 = return_map(F.n, trace, q, a, par, dt)
         strain1 = k * deviator + trace1 / F.n
-        stretch = ti.exp((k - 1) * deviator + (trace1 - trace) / F.n)
-        return spectral(stretch, Q) @ G, a1, spectral(2 * par[0] * strain1 + par[1] * trace1, Q)
+        # What flow adds, and not what it leaves: without flow G stays as it is to the last bit. Q Q^T is the identity but for rounding, and
+        # a body at rest would collect that in every step.
+        growth = grown((k - 1) * deviator + (trace1 - trace) / F.n)
+        return G + spectral(growth, Q) @ G, a1, spectral(2 * par[0] * strain1 + par[1] * trace1, Q)
 
     @ti.func
     def adjoint(F, a, L, par, dt, tau_bar, F1_bar, a1_bar):
@@ -47,7 +56,8 @@ def hencky_law(return_map: Callable[..., Any], return_map_adjoint: Callable[...,
         squares, Q, trace, deviator, q = principal(G)
         k, trace1, _a1 = return_map(F.n, trace, q, a, par, dt)
         strain1 = k * deviator + trace1 / F.n
-        stretch = ti.exp((k - 1) * deviator + (trace1 - trace) / F.n)
+        growth = grown((k - 1) * deviator + (trace1 - trace) / F.n)
+        stretch = 1 + growth
         # F1 = M G and tau are both isotropic functions of G G^T, with eigenvalues `stretch` and 2 mu strain1 + lambda trace1.
         M_bar = F1_bar @ G.transpose()
         T = Q.transpose() @ tau_bar @ Q
@@ -77,7 +87,7 @@ def hencky_law(return_map: Callable[..., Any], return_map_adjoint: Callable[...,
                     stretching = stretch[j] * exp_slope(gap) * (k - 1) * slope
                     B[i, j] = (T[i, j] + T[j, i]) / 2 * (2 * par[0] * k * slope) + (M[i, j] + M[j, i]) / 2 * stretching
         b_bar = Q @ B @ Q.transpose()
-        G_bar = spectral(stretch, Q) @ F1_bar + (b_bar + b_bar.transpose()) @ G
+        G_bar = F1_bar + spectral(growth, Q) @ F1_bar + (b_bar + b_bar.transpose()) @ G
         for i in ti.static(range(F.n)):
             par_bar[0] += 2 * strain1[i] * T[i, i]
         par_bar[1] += trace1 * tau_sum
