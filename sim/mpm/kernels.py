@@ -11,7 +11,7 @@ from ..materials import Law
 from ..runtime import cpu_threads, taichi
 from .backward import backward_functions
 from .forward import forward_functions
-from .stencil import BLOCK, TILE, block_of_tile, fill_tile
+from .stencil import BLOCK, TILE, block_of_tile, fill_tile, tiles
 from .threads import entry_of, turns
 from .types import types
 
@@ -32,6 +32,7 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
     V, VA, VM, VP, V2, W, M, IV = types(dim, real, width)
     A = ti.types.ndarray
     lanes, threads = (LANES, 0) if atomic else (1, cpu_threads())
+    write = tiles(dim, real, atomic).write
     f = forward_functions(dim, real, laws, width, keeps_shape, tooled, atomic)
     push, pull, node, push_block, pull_block, gather_slot = f
 
@@ -75,7 +76,7 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
         if ti.static(atomic):
             ti.loop_config(block_dim=lanes)
             for q in range(blocks.shape[0]):
-                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile)
+                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile, write)
             for p in range(kind.shape[0]):
                 pull(p, block_of[p], src, dst, sub, dt, dx, lower, cells, tools, x, v, C, blocks, tile, flags,
                      centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
@@ -140,6 +141,7 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
     V, VA, VM, VP, V2, W, M, IV = types(dim, real, width)
     A = ti.types.ndarray
     lanes, threads = (LANES, 0) if atomic else (1, cpu_threads())
+    write = tiles(dim, real, atomic).write
     f = backward_functions(dim, real, laws, width, keeps_shape, tooled, atomic)
     pull_adjoint, node_adjoint, push_adjoint, pull_block_adjoint, push_block_adjoint, gather_slot = f
 
@@ -164,7 +166,7 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
         if ti.static(atomic):
             ti.loop_config(block_dim=lanes)
             for q in range(blocks.shape[0]):
-                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile)
+                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile, write)
             for q, t in ti.ndrange(blocks.shape[0], TILE**dim):
                 tile_bar[q, t] = VM(0)
             for p in range(kind.shape[0]):
@@ -191,7 +193,7 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
         if ti.static(atomic):
             ti.loop_config(block_dim=lanes)
             for q in range(blocks.shape[0]):
-                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, raw_bar, 0, tile)
+                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, raw_bar, 0, tile, write)
             for p in range(kind.shape[0]):
                 push_adjoint(p, block_of[p], src, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress,
                              x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, tile)  # fmt: skip
