@@ -115,7 +115,8 @@ def polar(F):
 
     Where det F < 0 the smallest stretch is taken negative, so that R stays a rotation. In the plane R has a closed form. In space Newton's
     iteration X -> (X + X^-T) / 2 doubles the correct digits each time: Higham 1986, "Computing the polar decomposition". It keeps the
-    singular vectors of F, so that a body that is almost flat is no harder than another, and near rest it ends after two rounds.
+    singular vectors of F, so that a body that is almost flat is no harder than another, and near rest it ends after two rounds. It keeps
+    the sign of det F too: of an inverted body it finds a reflection, which is turned over along the axis of the smallest stretch.
     """
     R = F
     if ti.static(F.n == 2):
@@ -123,7 +124,7 @@ def polar(F):
         size = ti.sqrt(c * c + s * s)
         c, s = c / size, s / size
         R = ti.Matrix([[c, -s], [s, c]])
-    elif F.determinant() > 0:
+    else:
         for _ in range(NEWTON_ROUNDS):
             K = cofactor(R)
             Y = K / inner(K, R) * 3
@@ -134,17 +135,13 @@ def polar(F):
             R = (R + Y) / 2
             if gap <= ti.static(4 * rounding(F)):  # what is left is an eighth of this
                 break
-    else:
-        squares, V = symmetric_eigen(F.transpose() @ F)
-        s = ti.sqrt(squares)
-        least = 0
-        for i in ti.static(range(1, 3)):
-            if s[i] < s[least]:
-                least = i
-        for i in ti.static(range(3)):
-            if i == least:
-                s[i] = -s[i]
-        R = F @ spectral(1 / s, V)
+        if F.determinant() < 0:
+            stretches, V = symmetric_eigen(R.transpose() @ F)
+            axis, least = V[:, 0], stretches[0]
+            for i in ti.static(range(1, 3)):
+                if stretches[i] < least:
+                    axis, least = V[:, i], stretches[i]
+            R -= 2 * (R @ axis).outer_product(axis)
     return R
 
 

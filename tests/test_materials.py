@@ -1,3 +1,4 @@
+import functools
 import math
 
 import pytest
@@ -6,9 +7,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pliant.errors import ModelError
+from pliant.sim.algebra import polar, polar_adjoint, spectral, symmetric_eigen
 from pliant.sim.law_check import law_derivative_errors, law_kernels
 from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, Material, NeoHookean, Sand, Snow, lame
-from pliant.sim.runtime import start
+from pliant.sim.runtime import start, taichi
+
+ti = taichi()
 
 MATERIALS = {
     "liquid": Liquid(1000.0, 2e4, 0.7),
@@ -102,6 +106,98 @@ def test_below_yield_a_body_at_rest_keeps_its_shape_to_the_last_bit():
     F1, plastic, _ = respond(MATERIALS["elastoplastic"], F)
     assert plastic == 0.0
     assert torch.equal(F1, F)
+
+
+@functools.cache
+def algebra_kernels(dimension, dtype):
+    """The polar decomposition with its adjoint, and an eigen-decomposition put together again, of many matrices."""
+    M = ti.types.matrix(dimension, dimension, ti.f64 if dtype == torch.float64 else ti.f32)
+    A = ti.types.ndarray
+
+    @ti.kernel
+    def polar_kernel(F: A(dtype=M, ndim=1), R: A(dtype=M, ndim=1), R_bar: A(dtype=M, ndim=1), F_bar: A(dtype=M, ndim=1)):
+        for p in range(F.shape[0]):
+            rotation = polar(F[p])
+            R[p] = rotation
+            F_bar[p] = polar_adjoint(rotation, F[p], R_bar[p])
+
+    @ti.kernel
+    def eigen_kernel(S: A(dtype=M, ndim=1), again: A(dtype=M, ndim=1)):
+        for p in range(S.shape[0]):
+            values, Q = symmetric_eigen(S[p])
+            again[p] = spectral(values, Q)
+
+    return polar_kernel, eigen_kernel
+
+
+def rotation_of(F, R_bar=None):
+    """R of F = R S, and the adjoint of R_bar."""
+    start()
+    R, F_bar = torch.zeros_like(F), torch.zeros_like(F)
+    algebra_kernels(F.shape[-1], F.dtype)[0](F.contiguous(), R, torch.zeros_like(F) if R_bar is None else R_bar.contiguous(), F_bar)
+    return R, F_bar
+
+
+def turns(count, dimension):
+    """Random rotations."""
+    draw = torch.Generator().manual_seed(1)
+    skew = 3 * torch.randn(count, dimension, dimension, dtype=torch.float64, generator=draw)
+    U, _, Vh = torch.linalg.svd(torch.linalg.matrix_exp(skew - skew.transpose(1, 2)))  # the exponential is no rotation to the last digits
+    return U @ Vh
+
+
+STRETCHES = {
+    "at rest": (1.0, 1.0, 1.0),
+    "two are equal": (1.3, 1.3, 0.6),
+    "strained": (1.7, 1.0, 0.4),
+    "thin": (1.0, 0.8, 1e-5),
+    "a needle": (1e3, 1.0, 1e-1),
+    "tiny": (2e-6, 1e-6, 3e-6),
+    "inverted": (1.2, 0.9, -0.5),
+    "thin and inverted": (1.0, 0.8, -1e-5),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("stretches", STRETCHES.values(), ids=list(STRETCHES))
+def test_the_rotation_of_a_deformation_is_right_to_rounding(stretches, dimension, dtype):
+    """Also where the body is inverted: the smallest stretch counts as negative then."""
+    s = torch.tensor([stretches[0], stretches[2]] if dimension == 2 else stretches, dtype=torch.float64)
+    Q, V = turns(200, dimension), turns(400, dimension)[200:]
+    F = (Q @ V * s @ V.transpose(1, 2)).to(dtype)
+    R, _ = rotation_of(F)
+    ordered = s.abs().sort().values
+    condition = float(ordered[-1] / (s.sort().values[:2].sum().abs()))  # how much a change of F can turn R
+    assert float((R.double() - Q).abs().max()) < 20 * torch.finfo(dtype).eps * max(condition, 1.0)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("name", [name for name in STRETCHES if name != "tiny"])
+def test_the_derivative_of_the_rotation_agrees_with_central_differences(name, dimension):
+    s = torch.tensor([STRETCHES[name][0], STRETCHES[name][2]] if dimension == 2 else STRETCHES[name], dtype=torch.float64)
+    Q, V = turns(50, dimension), turns(100, dimension)[50:]
+    F = Q @ V * s @ V.transpose(1, 2)
+    draw = torch.Generator().manual_seed(2)
+    R_bar, direction = (torch.randn(F.shape, dtype=torch.float64, generator=draw) for _ in range(2))
+    _, F_bar = rotation_of(F, R_bar)
+    step = 1e-6
+    expected = (R_bar * (rotation_of(F + step * direction)[0] - rotation_of(F - step * direction)[0])).sum((1, 2)) / (2 * step)
+    found = (F_bar * direction).sum((1, 2))
+    assert float((found - expected).abs().max()) < 1e-7 * float(expected.abs().max()) + 1e-9
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_eigenvectors_put_a_matrix_together_again_to_rounding(dimension, dtype):
+    V = turns(200, dimension)
+    s = torch.tensor((1.0, 1.0 + 1e-6, 3.0)[:dimension], dtype=torch.float64)
+    S = (V * s @ V.transpose(1, 2)).to(dtype)
+    S = (S + S.transpose(1, 2)) / 2
+    again = torch.zeros_like(S)
+    start()
+    algebra_kernels(dimension, dtype)[1](S, again)
+    assert float((again - S).abs().max()) < 20 * torch.finfo(dtype).eps
 
 
 BAD = [

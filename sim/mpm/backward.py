@@ -22,6 +22,7 @@ from .stencil import (
     add_tiles,
     block_index,
     block_of_tile,
+    contract,
     fill_tile,
     first_node,
     in_tile,
@@ -32,7 +33,9 @@ from .stencil import (
     row_offset,
     row_slopes,
     row_weight,
+    rows,
     slopes,
+    tiles,
     unflatten,
     weights,
 )
@@ -78,6 +81,7 @@ def backward_functions(
     """The adjoint of the stages that `forward_functions` of the same arguments makes."""
     t = types(dim, real, width)
     V, VM, M = t.V, t.VM, t.M
+    at = tiles(dim, real, atomic)
     spins = 1 if dim == 2 else 3
     stride, tools_start = tool_width(dim), first_tool(dim, sliding)
 
@@ -131,19 +135,19 @@ def backward_functions(
         base = first_node(place)
         fx = place - base
         origin = ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
-        corner = base - origin
+        corner = in_tile(dim, base - origin)
         w = weights(fx)
         dw = slopes(fx)
         moved = v_bar[p] + dt * x_bar[p]
         if ti.static(tooled):
-            velocity = V(0)
-            for r in range(3 ** (dim - 1)):
-                offset = row_offset(dim, r)
-                wr = row_weight(dim, w, offset)
-                for k in ti.static(range(3)):
-                    value = tile[q, in_tile(dim, corner + offset) + k]
-                    for i in ti.static(range(dim)):
-                        velocity[i] += wr * w[dim - 1, k] * value[i]
+            total = VM(0)
+            for i in range(3):
+                for j in range(ti.static(rows(dim))):
+                    offset = row_offset(dim, i, j)
+                    wr = row_weight(dim, w, offset)
+                    for k in ti.static(range(3)):
+                        total += (wr * w[dim - 1, k]) * at.read(tile, q, corner + in_tile(dim, offset) + k)
+            velocity = ti.Vector([total[i] for i in ti.static(range(dim))])
             env = blocks[q, dim]
             s = slot_of[env, block_index(dim, (origin + 1) >> 2, blocks_per_axis)]
             free_bar, place_bar_of_tools = tools_adjoint(rec, sub, s, env, tools, x[src, p], velocity, moved, centre, rotation, linear,
@@ -152,33 +156,38 @@ def backward_functions(
             moved = free_bar
             x_bar[p] += place_bar_of_tools
         B = C_bar[p] * (4 / dx)
-        start = moved - B @ fx
+        moved -= B @ fx
+        start = VM(0)
+        columns = ti.Matrix.zero(real, dim, dim + 1)
+        for i in ti.static(range(dim)):
+            start[i] = moved[i]
+            for j in ti.static(range(dim)):
+                columns[j, i] = B[i, j]
+        sums = ti.Matrix.zero(real, 1 + dim, dim + 1)
+        for i in range(3):
+            for j in ti.static(range(rows(dim))):
+                offset = row_offset(dim, i, j)
+                wr = row_weight(dim, w, offset)
+                wg = row_slopes(dim, w, dw, offset)
+                index = corner + in_tile(dim, offset)
+                row = start
+                for c in ti.static(range(dim - 1)):
+                    row += columns[c, :] * offset[c]
+                value, value_k, slope, slope_k = contract(dim, w, dw, at.read(tile, q, index), at.read(tile, q, index + 1),
+                                                          at.read(tile, q, index + 2))  # fmt: skip
+                for k in ti.static(range(3)):
+                    at.add(tile_bar, q, index + k, (wr * w[dim - 1, k]) * (row + columns[dim - 1, :] * k))
+                flat = value * row + value_k * columns[dim - 1, :]
+                steep = slope * row + slope_k * columns[dim - 1, :]
+                for l in ti.static(range(dim + 1)):
+                    sums[0, l] += wr * value[l]
+                    for c in ti.static(range(dim - 1)):
+                        sums[1 + c, l] += wg[c] * flat[l]
+                    sums[dim, l] += wr * steep[l]
         place_bar = V(0)
-        for r in range(3 ** (dim - 1)):
-            offset = row_offset(dim, r)
-            wr = row_weight(dim, w, offset)
-            wg = row_slopes(dim, w, dw, offset)
-            index = in_tile(dim, corner + offset)
-            row = start + B @ offset
-            for k in ti.static(range(3)):
-                wt = wr * w[dim - 1, k]
-                value = tile[q, index + k]
-                node_bar = VM(0)
-                along = value[0] * 0
-                for i in ti.static(range(dim)):
-                    s = row[i] + B[i, dim - 1] * k
-                    node_bar[i] = wt * s
-                    along += value[i] * s
-                for j in ti.static(range(dim)):
-                    slope = wg[j] * (dw[dim - 1, k] if ti.static(j == dim - 1) else w[dim - 1, k])
-                    turned = value[0] * 0
-                    for i in ti.static(range(dim)):
-                        turned += B[i, j] * value[i]
-                    place_bar[j] += along * slope - wt * turned
-                if ti.static(atomic):
-                    tile_bar[q, index + k] += node_bar
-                else:
-                    tile_bar[q, index + k] = tile_bar[q, index + k] + node_bar
+        for j in ti.static(range(dim)):
+            for i in ti.static(range(dim)):
+                place_bar[j] += sums[1 + j, i] - B[i, j] * sums[0, i]
         x_bar[p] += place_bar / dx
 
     @ti.func
@@ -302,7 +311,7 @@ def backward_functions(
         place = (x[src, p] - lower) / dx + PAD
         base = first_node(place)
         fx = place - base
-        corner = base - ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
+        corner = in_tile(dim, base - ti.Vector([blocks[q, i] for i in ti.static(range(dim))]))
         w = weights(fx)
         dw = slopes(fx)
         L = C[src, p]
@@ -317,36 +326,44 @@ def backward_functions(
         velocity = v[src, p]
         unit = 4 * dt * volume[p] / (dx * dx)
         affine = (m * L - unit * stress[rec, p]) * dx
-        start = m * velocity - affine @ fx
+        momentum = m * velocity - affine @ fx
+        start = VM(m)
+        columns = ti.Matrix.zero(real, dim, dim + 1)
+        for i in ti.static(range(dim)):
+            start[i] = momentum[i]
+            for j in ti.static(range(dim)):
+                columns[j, i] = affine[i, j]
+        sums = ti.Matrix.zero(real, 1 + 2 * dim, dim + 1)
+        for i in range(3):
+            for j in range(ti.static(rows(dim))):
+                offset = row_offset(dim, i, j)
+                wr = row_weight(dim, w, offset)
+                wg = row_slopes(dim, w, dw, offset)
+                index = corner + in_tile(dim, offset)
+                row = start
+                for c in ti.static(range(dim - 1)):
+                    row += columns[c, :] * offset[c]
+                value, value_k, slope, slope_k = contract(dim, w, dw, at.read(tile, q, index), at.read(tile, q, index + 1),
+                                                          at.read(tile, q, index + 2))  # fmt: skip
+                flat = value * row + value_k * columns[dim - 1, :]
+                steep = slope * row + slope_k * columns[dim - 1, :]
+                value *= wr
+                for l in ti.static(range(dim + 1)):
+                    sums[0, l] += value[l]
+                    for c in ti.static(range(dim - 1)):
+                        sums[1 + c, l] += value[l] * offset[c]
+                        sums[1 + dim + c, l] += wg[c] * flat[l]
+                    sums[dim, l] += wr * value_k[l]
+                    sums[2 * dim, l] += wr * steep[l]
         place_bar = V(0)
         momentum_bar = V(0)
         moment_bar = M(0)
-        m_bar = mass_bar[p]
-        for r in range(3 ** (dim - 1)):
-            offset = row_offset(dim, r)
-            wr = row_weight(dim, w, offset)
-            wg = row_slopes(dim, w, dw, offset)
-            index = in_tile(dim, corner + offset)
-            row = start + affine @ offset
-            row_sum = V(0)
-            last = V(0)
-            for k in ti.static(range(3)):
-                wt = wr * w[dim - 1, k]
-                value = tile[q, index + k]
-                along = value[dim] * m
-                m_bar += wt * value[dim]
-                for i in ti.static(range(dim)):
-                    along += value[i] * (row[i] + affine[i, dim - 1] * k)
-                    row_sum[i] += wt * value[i]
-                    last[i] += wt * value[i] * k
-                for j in ti.static(range(dim)):
-                    slope = wg[j] * (dw[dim - 1, k] if ti.static(j == dim - 1) else w[dim - 1, k])
-                    place_bar[j] += along * slope
-            momentum_bar += row_sum
-            for i in ti.static(range(dim)):
-                for j in ti.static(range(dim - 1)):
-                    moment_bar[i, j] += row_sum[i] * offset[j]
-                moment_bar[i, dim - 1] += last[i]
+        m_bar = mass_bar[p] + sums[0, dim]
+        for i in ti.static(range(dim)):
+            momentum_bar[i] = sums[0, i]
+            place_bar[i] = sums[1 + dim + i, :].sum()
+            for j in ti.static(range(dim)):
+                moment_bar[i, j] = sums[1 + j, i]
         moment_bar = (moment_bar - momentum_bar.outer_product(fx)) * dx
         x_bar[p] += place_bar / dx - affine.transpose() @ momentum_bar / dx
         v_bar[p] = m * momentum_bar
@@ -371,13 +388,14 @@ def backward_functions(
         grid_velocity: ti.template(), centre: ti.template(), rotation: ti.template(), linear: ti.template(), angular: ti.template(),
         coefficient: ti.template(), shape: ti.template(), frame: ti.template(), table: ti.template(), shared_bar: ti.template(),
     ):  # fmt: skip
-        fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile)
-        for t in range(TILE**dim):
-            tile_bar[q, t] = VM(0)
+        mine = at.make(tile)
+        fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, mine, at.write)
+        mine_bar = at.make(tile)
         for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
-            pull_adjoint(p, q, src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, tile,
-            tile_bar,
+            pull_adjoint(p, q, src, rec, sub, dt, dx, lower, blocks_per_axis, tools, x, x_bar, v_bar, C_bar, blocks, slot_of, mine, mine_bar,
                          centre, rotation, linear, angular, coefficient, shape, frame, table, shared_bar)  # fmt: skip
+        for t in range(TILE**dim):
+            tile_bar[q, t] = at.read(mine_bar, q, t)
 
     @ti.func
     def push_block_adjoint(
@@ -388,10 +406,11 @@ def backward_functions(
         C_bar: ti.template(), F_bar: ti.template(), a_bar: ti.template(), mass_bar: ti.template(), par_bar: ti.template(),
         blocks: ti.template(), slot_of: ti.template(), tile: ti.template(), raw_bar: ti.template(),
     ):  # fmt: skip
-        fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, raw_bar, 0, tile)
+        mine = at.make(tile)
+        fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, raw_bar, 0, mine, at.write)
         for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
             push_adjoint(p, q, src, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress,
-                         x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, tile)  # fmt: skip
+                         x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, mine)  # fmt: skip
 
     @ti.func
     def gather_slot(s, slots: ti.template(), owner: ti.template(), blocks_per_axis, tile_bar: ti.template(), velocity_bar: ti.template()):

@@ -14,6 +14,7 @@ from ..core import Outcome
 from ..runtime import cpu_threads, taichi
 from .backward import first_tool, shared_width, tool_width
 from .kernels import backward_kernels, forward_kernels
+from .memory import Memory
 from .sorting import Layout, arrange, cell_keys
 from .stencil import BLOCK, PAD, TILE
 
@@ -102,29 +103,37 @@ class Scene:
 class Segment:
     """A run of substeps with one order of particles, and its memory: `depth` states and `depth - 1` grids, or two states in turn."""
 
-    def __init__(self, scene: Scene, layout: Layout, start: Particles, matter: Matter, first: Tensor, depth: int) -> None:
+    def __init__(self, scene: Scene, memory: Memory, layout: Layout, start: Particles, matter: Matter, first: Tensor, depth: int) -> None:
         d = scene.dimension
-        self.scene, self.layout, self.depth = scene, layout, depth
+        self.scene, self.layout, self.depth, self._memory = scene, layout, depth, memory
         self.first = first
         """The substep of the control step at which each environment begins, int32 [B]."""
         self.done = torch.zeros_like(first)
         """How many substeps each did, int32 [B]."""
         flat = [field.reshape(-1, *field.shape[2:]) for field in (*start, *matter)]
-        self.fields = Particles(*(field.new_empty(depth, len(layout.order), *field.shape[1:]) for field in flat[:5]))
+        names = Particles._fields
+        self.fields = Particles(
+            *(memory.take(name, field, depth, len(layout.order), *field.shape[1:]) for name, field in zip(names, flat, strict=False))
+        )
         for field, value in zip(self.fields, flat, strict=False):
             if value.numel():
                 torch.index_select(value, 0, layout.order, out=field[0])
         self.matter = Matter(*(field[layout.order] for field in flat[5:]))
         if not scene.keeps_shape:
-            self.fields = self.fields._replace(F=start.x.new_zeros(1, 1, d, d))
+            self.fields = self.fields._replace(F=memory.take("F", start.x, 1, 1, d, d))
         particle = layout.order % scene.kind.shape[0]
         self.kind, self.volume = scene.kind[particle], scene.volume[particle]
-        self.tile = start.x.new_empty(layout.blocks.shape[0], TILE**d, d + 1)
+        self.tile = memory.take("tile", start.x, layout.blocks.shape[0], TILE**d, d + 1)
         nodes = layout.slots.shape[0] * BLOCK**d
         grids = depth - 1
-        self.raw = start.x.new_zeros(grids, nodes, d + 1)
-        self.grid_velocity = start.x.new_zeros(grids, nodes, d + 1)
-        self.stress = start.x.new_empty(grids, len(layout.order), d, d)
+        self.raw = memory.take("raw", start.x, grids, nodes, d + 1)
+        self.grid_velocity = memory.take("grid_velocity", start.x, grids, nodes, d + 1).zero_()  # some images of nodes are never written
+        self.stress = memory.take("stress", start.x, grids, len(layout.order), d, d)
+
+    def release(self) -> None:
+        """Gives its memory to the next segment; nothing of it may be read after that."""
+        arrays = {name: getattr(self, name) for name in ("tile", "raw", "grid_velocity", "stress")}
+        self._memory.give(**self.fields._asdict(), **arrays)
 
     def end(self, like: Particles) -> Particles:
         """The particles after its last substep, in the order of the model."""
@@ -158,6 +167,7 @@ class Engine:
         self.substep, self.substeps = forward_kernels(*key)
         self._key = key
         self._threads = cpu_threads()
+        self._memory = Memory()
 
     # ---- running
 
@@ -175,7 +185,8 @@ class Engine:
 
     def segments(self, start: Particles, matter: Matter, shared: Shared, active: Tensor | None, keys: Tensor, first: int, last: int, flags: Tensor,
                  record: bool) -> Iterator[tuple[Segment, Particles]]:  # fmt: skip
-        """Runs substeps `first` to `last`; yields each segment once it has run, and the particles after it.
+        """Runs substeps `first` to `last`; yields each segment once it has run, and the particles after it. A
+        segment that was not recorded has given its memory back by then.
 
         `keys` is brought up to date in the environments whose particles drifted too far from their blocks, and only there, so that
         an environment has the same bits alone and in a batch.
@@ -186,7 +197,7 @@ class Engine:
         while bool((step < last).any()):
             layout = arrange(self.scene, keys, active)
             depth = last - int(step.min()) + 1 if record else 2
-            segment = Segment(self.scene, layout, now, matter, step, max(depth, 3) if record else 2)
+            segment = Segment(self.scene, self._memory, layout, now, matter, step, max(depth, 3) if record else 2)
             flags[1].zero_()
             if self.by_environment(start.x):
                 self._run_environments(segment, last, record, geometry, surroundings, flags)
@@ -197,6 +208,8 @@ class Engine:
             moved = flags[1] > 0
             if bool(moved.any()):
                 keys[moved] = cell_keys(self.scene, now.x[moved])
+            if not record:
+                segment.release()
             yield segment, now
 
     def by_environment(self, x: Tensor) -> bool:
@@ -276,6 +289,7 @@ class Engine:
             run = self.segments(now, matter, shared, active, keys, first, min(first + CHUNK, substeps), flags, True)
             for segment in reversed([segment for segment, _now in run]):
                 bar = self._reverse(segment, matter_bar, shared, shared_bar, bar)
+                segment.release()
         return bar, matter_bar, shared_bar
 
     def _reverse(self, segment: Segment, matter_bar: Matter, shared: Shared, shared_bar: Shared, bar: Particles) -> Particles:

@@ -31,6 +31,8 @@ from .stencil import (
     place_of_slot,
     row_offset,
     row_weight,
+    rows,
+    tiles,
     unflatten,
     weights,
 )
@@ -89,6 +91,7 @@ def forward_functions(
     """The stages of a substep as Taichi functions; the arguments are those of `kernels.forward_kernels`."""
     t = types(dim, real, width)
     V, VM, M = t.V, t.VM, t.M
+    at = tiles(dim, real, atomic)
 
     @ti.func
     def push(
@@ -117,24 +120,25 @@ def forward_functions(
         stress[rec, p] = tau
         m = mass[p]
         affine = (m * L - (4 * dt * volume[p] / (dx * dx)) * tau) * dx
-        start = m * v[src, p] - affine @ fx
-        corner = base - ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
+        momentum = m * v[src, p] - affine @ fx
+        start = VM(m)
+        columns = ti.Matrix.zero(real, dim, dim + 1)
+        for i in ti.static(range(dim)):
+            start[i] = momentum[i]
+            for j in ti.static(range(dim)):
+                columns[j, i] = affine[i, j]
+        corner = in_tile(dim, base - ti.Vector([blocks[q, i] for i in ti.static(range(dim))]))
         w = weights(fx)
-        for r in range(3 ** (dim - 1)):
-            offset = row_offset(dim, r)
-            wr = row_weight(dim, w, offset)
-            momentum = start + affine @ offset
-            index = in_tile(dim, corner + offset)
-            for k in ti.static(range(3)):
-                value = momentum * 0
-                for i in ti.static(range(dim)):
-                    value[i] = momentum[i] + affine[i, dim - 1] * k
-                wt = wr * w[dim - 1, k]
-                packed = VM([wt * value[i] for i in range(dim)] + [wt * m])
-                if ti.static(atomic):
-                    tile[q, index + k] += packed
-                else:
-                    tile[q, index + k] = tile[q, index + k] + packed
+        for i in range(3):
+            for j in range(ti.static(rows(dim))):
+                offset = row_offset(dim, i, j)
+                wr = row_weight(dim, w, offset)
+                index = corner + in_tile(dim, offset)
+                row = start
+                for c in ti.static(range(dim - 1)):
+                    row += columns[c, :] * offset[c]
+                for k in ti.static(range(3)):
+                    at.add(tile, q, index + k, (wr * w[dim - 1, k]) * (row + columns[dim - 1, :] * k))
 
     @ti.func
     def pull(
@@ -147,27 +151,29 @@ def forward_functions(
         base = first_node(place)
         fx = place - base
         origin = ti.Vector([blocks[q, i] for i in ti.static(range(dim))])
-        corner = base - origin
+        corner = in_tile(dim, base - origin)
         w = weights(fx)
+        sums = ti.Matrix.zero(real, 1 + dim, dim + 1)
+        for i in range(3):
+            for j in range(ti.static(rows(dim))):
+                offset = row_offset(dim, i, j)
+                wr = row_weight(dim, w, offset)
+                index = corner + in_tile(dim, offset)
+                first = (wr * w[dim - 1, 0]) * at.read(tile, q, index)
+                middle = (wr * w[dim - 1, 1]) * at.read(tile, q, index + 1)
+                last = (wr * w[dim - 1, 2]) * at.read(tile, q, index + 2)
+                row = first + middle + last
+                for l in ti.static(range(dim + 1)):
+                    sums[0, l] += row[l]
+                    for c in ti.static(range(dim - 1)):
+                        sums[1 + c, l] += row[l] * offset[c]
+                    sums[dim, l] += middle[l] + 2 * last[l]
         velocity = V(0)
         B = M(0)
-        for r in range(3 ** (dim - 1)):
-            offset = row_offset(dim, r)
-            wr = row_weight(dim, w, offset)
-            index = in_tile(dim, corner + offset)
-            row = V(0)
-            last = V(0)
-            for k in ti.static(range(3)):
-                value = tile[q, index + k]
-                wt = wr * w[dim - 1, k]
-                for i in ti.static(range(dim)):
-                    row[i] += wt * value[i]
-                    last[i] += wt * value[i] * k
-            velocity += row
-            for i in ti.static(range(dim)):
-                for j in ti.static(range(dim - 1)):
-                    B[i, j] += row[i] * offset[j]
-                B[i, dim - 1] += last[i]
+        for i in ti.static(range(dim)):
+            velocity[i] = sums[0, i]
+            for j in ti.static(range(dim)):
+                B[i, j] = sums[1 + j, i]
         C[dst, p] = (B - velocity.outer_product(fx)) * (4 / dx)
         if ti.static(tooled):  # at the particle too: nodes alone let liquids seep through walls of one or two cells
             env = blocks[q, dim]
@@ -262,10 +268,11 @@ def forward_functions(
         mass: ti.template(), volume: ti.template(), par: ti.template(), kind: ti.template(), stress: ti.template(), blocks: ti.template(),
         tile: ti.template(),
     ):  # fmt: skip
-        for t in range(TILE**dim):
-            tile[q, t] = VM(0)
+        mine = at.make(tile)
         for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
-            push(p, q, src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, tile)
+            push(p, q, src, dst, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress, blocks, mine)
+        for t in range(TILE**dim):
+            tile[q, t] = at.read(mine, q, t)
 
     @ti.func
     def pull_block(
@@ -274,9 +281,10 @@ def forward_functions(
         centre: ti.template(), rotation: ti.template(), linear: ti.template(), angular: ti.template(), coefficient: ti.template(),
         shape: ti.template(), frame: ti.template(), table: ti.template(),
     ):  # fmt: skip
-        fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile)
+        mine = at.make(tile)
+        fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, mine, at.write)
         for p in range(blocks[q, dim + 1], blocks[q, dim + 2]):
-            pull(p, q, src, dst, sub, dt, dx, lower, cells, tools, x, v, C, blocks, tile, flags,
+            pull(p, q, src, dst, sub, dt, dx, lower, cells, tools, x, v, C, blocks, mine, flags,
                  centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
 
     @ti.func

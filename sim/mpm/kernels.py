@@ -11,7 +11,7 @@ from ..materials import Law
 from ..runtime import cpu_threads, taichi
 from .backward import backward_functions
 from .forward import forward_functions
-from .stencil import BLOCK, TILE, block_of_tile, fill_tile
+from .stencil import BLOCK, TILE, block_of_tile, fill_tile, tiles
 from .threads import entry_of, turns
 from .types import types
 
@@ -33,6 +33,7 @@ def forward_kernels(
     V, VA, VM, VP, V2, W, M, IV = types(dim, real, width)
     A = ti.types.ndarray
     lanes, threads = (LANES, 0) if atomic else (1, cpu_threads())
+    write = tiles(dim, real, atomic).write
     f = forward_functions(dim, real, laws, width, keeps_shape, tooled, sliding, atomic)
     push, pull, node, push_block, pull_block, gather_slot = f
 
@@ -77,7 +78,7 @@ def forward_kernels(
         if ti.static(atomic):
             ti.loop_config(block_dim=lanes)
             for q in range(blocks.shape[0]):
-                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile)
+                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile, write)
             for p in range(kind.shape[0]):
                 pull(p, block_of[p], src, dst, sub, dt, dx, lower, cells, tools, x, v, C, blocks, tile, flags,
                      centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
@@ -146,6 +147,7 @@ def backward_kernels(
     V, VA, VM, VP, V2, W, M, IV = types(dim, real, width)
     A = ti.types.ndarray
     lanes, threads = (LANES, 0) if atomic else (1, cpu_threads())
+    write = tiles(dim, real, atomic).write
     f = backward_functions(dim, real, laws, width, keeps_shape, tooled, sliding, atomic)
     pull_adjoint, node_adjoint, push_adjoint, pull_block_adjoint, push_block_adjoint, gather_slot = f
 
@@ -171,7 +173,7 @@ def backward_kernels(
         if ti.static(atomic):
             ti.loop_config(block_dim=lanes)
             for q in range(blocks.shape[0]):
-                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile)
+                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, grid_velocity, rec, tile, write)
             for q, t in ti.ndrange(blocks.shape[0], TILE**dim):
                 tile_bar[q, t] = VM(0)
             for p in range(kind.shape[0]):
@@ -198,7 +200,7 @@ def backward_kernels(
         if ti.static(atomic):
             ti.loop_config(block_dim=lanes)
             for q in range(blocks.shape[0]):
-                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, raw_bar, 0, tile)
+                fill_tile(dim, q, block_of_tile(dim, q, blocks), blocks[q, dim], slot_of, blocks_per_axis, raw_bar, 0, tile, write)
             for p in range(kind.shape[0]):
                 push_adjoint(p, block_of[p], src, rec, dt, dx, lower, x, v, C, F, a, mass, volume, par, kind, stress,
                              x_bar, v_bar, C_bar, F_bar, a_bar, mass_bar, par_bar, blocks, tile)  # fmt: skip

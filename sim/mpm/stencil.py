@@ -8,6 +8,9 @@ neither a particle's block nor a neighbour of a block that it reaches is negativ
 Node `i` lies at `lower + (i - PAD) dx`; walls stand on the nodes `PAD` and `PAD + cells`.
 """
 
+from functools import cache
+from typing import Any, NamedTuple
+
 from ..runtime import taichi
 
 ti = taichi()
@@ -49,15 +52,29 @@ def entry(w, d: ti.template(), a):
 
 
 @ti.func
-def row_offset(dim: ti.template(), r):
-    """The place in a stencil of its r-th row: a row runs along the last axis."""
+def row_offset(dim: ti.template(), i, j):
+    """The place in a stencil of a row of nodes, which runs along the last axis; in the plane j is 0."""
     offset = ti.Vector.zero(ti.i32, dim)
+    offset[0] = i
     if ti.static(dim == 3):
-        offset[0] = r // 3
-        offset[1] = r % 3
-    else:
-        offset[0] = r
+        offset[1] = j
     return offset
+
+
+@ti.func
+def contract(dim: ti.template(), w, dw, first, middle, last):
+    """Sums of the values of a row's three nodes with the weights along it, and with their slopes; each plain, and times the number of the node."""
+    z = dim - 1
+    value_k = w[z, 1] * middle
+    slope_k = dw[z, 1] * middle
+    value = w[z, 0] * first + value_k + w[z, 2] * last
+    slope = dw[z, 0] * first + slope_k + dw[z, 2] * last
+    return value, value_k + (2 * w[z, 2]) * last, slope, slope_k + (2 * dw[z, 2]) * last
+
+
+def rows(dim: int) -> int:
+    """How many rows of a stencil have the same place along the first axis."""
+    return 3 if dim == 3 else 1
 
 
 @ti.func
@@ -81,6 +98,12 @@ def row_slopes(dim: ti.template(), w, dw, offset):
         g[0] = entry(dw, 0, offset[0])
         g[1] = entry(w, 0, offset[0])
     return g
+
+
+@ti.func
+def column(dim: ti.template(), A, a, last):
+    """Column a of a matrix, with `last` behind it: the momentum and the mass of a node are worked on side by side."""
+    return ti.Vector([A[i, a] for i in ti.static(range(dim))] + [last])
 
 
 @ti.func
@@ -171,11 +194,68 @@ def neighbour(dim: ti.template(), c, block, sign: ti.template()):
     return other, first, corner, count
 
 
+class Tiles(NamedTuple):
+    """How the nodes of a tile are reached."""
+
+    make: Any
+    """`(tile) -> mine`: room for one tile."""
+    read: Any
+    """`(mine, q, t) -> value` of the node t of tile q."""
+    write: Any
+    """`(mine, q, t, value)`."""
+    add: Any
+    """`(mine, q, t, value)`."""
+
+
+@cache
+def tiles(dim: int, real: Any, atomic: bool) -> Tiles:
+    """The ways to reach a tile, as Taichi functions: in a thread's own memory on a CPU, where the compiler knows that nothing else changes it and
+    can keep addresses and join the numbers of a node in one register; in the array of all tiles on a GPU, with atomics.
+    """
+    nodes, width = TILE**dim, dim + 1
+    VM = ti.types.vector(width, real)
+
+    @ti.func
+    def make_own(tile: ti.template()):
+        return ti.Matrix.zero(real, nodes, width)
+
+    @ti.func
+    def read_own(mine: ti.template(), q, t):
+        at = t & (nodes - 1)  # the compiler learns that neighbours do not wrap around, and reads them at once
+        return VM([mine[at, i] for i in range(width)])
+
+    @ti.func
+    def write_own(mine: ti.template(), q, t, value):
+        at = t & (nodes - 1)
+        for i in ti.static(range(width)):
+            mine[at, i] = value[i]
+
+    @ti.func
+    def add_own(mine: ti.template(), q, t, value):
+        write_own(mine, q, t, read_own(mine, q, t) + value)
+
+    @ti.func
+    def read_shared(mine: ti.template(), q, t):
+        return mine[q, t]
+
+    @ti.func
+    def write_shared(mine: ti.template(), q, t, value):
+        mine[q, t] = value
+
+    @ti.func
+    def add_shared(mine: ti.template(), q, t, value):
+        mine[q, t] += value
+
+    if atomic:
+        return Tiles(None, read_shared, write_shared, add_shared)
+    return Tiles(make_own, read_own, write_own, add_own)
+
+
 @ti.func
 def add_tiles(dim: ti.template(), block, start, env, owner: ti.template(), blocks_per_axis, tile: ti.template(), rec, total: ti.template()):
     """Sums the tiles over a block of nodes, tile by tile in a fixed order, into `total[rec, start...]`."""
     for n in range(BLOCK**dim):
-        total[rec, start + n] = total[rec, start + n] * 0
+        total[rec, start + n] = ti.Vector.zero(ti.f32, dim + 1)
     for c in range(3**dim):
         other, first, corner, count = neighbour(dim, c, block, 1)
         q = owner[env, block_index(dim, other, blocks_per_axis)]
@@ -193,7 +273,10 @@ def add_tiles(dim: ti.template(), block, start, env, owner: ti.template(), block
 
 
 @ti.func
-def fill_tile(dim: ti.template(), q, block, env, slot_of: ti.template(), blocks_per_axis, source: ti.template(), rec, tile: ti.template()):
+def fill_tile(
+    dim: ti.template(), q, block, env, slot_of: ti.template(), blocks_per_axis, source: ti.template(), rec, tile: ti.template(),
+    write: ti.template(),
+):  # fmt: skip
     """Copies the nodes `source[rec, ...]` that the tile q covers into it, block by block."""
     for c in range(3**dim):
         other, first, corner, count = neighbour(dim, c, block, -1)
@@ -201,12 +284,12 @@ def fill_tile(dim: ti.template(), q, block, env, slot_of: ti.template(), blocks_
         for i in range(count[0]):
             for j in range(count[1]):
                 if ti.static(dim == 2):
-                    tile[q, (corner[0] + i) * TILE + corner[1] + j] = source[rec, start + (first[0] + i) * BLOCK + first[1] + j]
+                    write(tile, q, (corner[0] + i) * TILE + corner[1] + j, source[rec, start + (first[0] + i) * BLOCK + first[1] + j])
                 else:
                     for k in range(count[2]):
                         here = start + ((first[0] + i) * BLOCK + first[1] + j) * BLOCK + first[2] + k
                         there = ((corner[0] + i) * TILE + corner[1] + j) * TILE + corner[2] + k
-                        tile[q, there] = source[rec, here]
+                        write(tile, q, there, source[rec, here])
 
 
 @ti.func
