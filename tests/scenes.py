@@ -2,7 +2,7 @@
 
 import torch
 
-from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean
+from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean, Viscoplastic
 from pliant.sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver
 from pliant.sim.sdf import Sphere
 
@@ -13,6 +13,10 @@ PARAMETERS = {
     "viscosity": 5.0,
     "yield_stress": 100.0,
     "hardening": 200.0,
+    "shear_modulus": 4e3,
+    "consistency": 5.0,
+    "flow_index": 0.8,
+    "regularization": 0.1,
     "friction": 0.4,
     "softness": 0.1,
     "wall_friction": 0.3,
@@ -26,6 +30,7 @@ def material(name, p):
         "fixed_corotated": lambda: FixedCorotated(p["density"], p["stiffness"], p["poisson_ratio"]),
         "neo_hookean": lambda: NeoHookean(p["density"], p["stiffness"], p["poisson_ratio"]),
         "elastoplastic": lambda: Elastoplastic(p["density"], p["stiffness"], p["poisson_ratio"], p["yield_stress"], p["hardening"]),
+        "viscoplastic": lambda: Viscoplastic(p["density"], p["stiffness"], *(p[name] for name in OF_MATERIAL["viscoplastic"][2:])),
     }[name]()
 
 
@@ -34,6 +39,7 @@ OF_MATERIAL = {
     "fixed_corotated": ("density", "stiffness", "poisson_ratio"),
     "neo_hookean": ("density", "stiffness", "poisson_ratio"),
     "elastoplastic": ("density", "stiffness", "poisson_ratio", "yield_stress", "hardening"),
+    "viscoplastic": ("density", "stiffness", "shear_modulus", "yield_stress", "consistency", "flow_index", "regularization"),
 }
 
 

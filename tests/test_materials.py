@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pliant.errors import ModelError
 from pliant.sim.law_check import law_derivative_errors, law_kernels
-from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, Material, NeoHookean, lame
+from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, Material, NeoHookean, Viscoplastic, lame
 from pliant.sim.runtime import start
 
 MATERIALS = {
@@ -15,6 +15,7 @@ MATERIALS = {
     "fixed_corotated": FixedCorotated(1000.0, 1e4, 0.3),
     "neo_hookean": NeoHookean(1000.0, 1e4, 0.3),
     "elastoplastic": Elastoplastic(1000.0, 1e4, 0.3, 300.0, 500.0),
+    "viscoplastic": Viscoplastic(1000.0, 2e4, 4e3, 100.0, 5.0, 0.5, 0.1),
 }
 
 
@@ -111,6 +112,12 @@ BAD = [
     (NeoHookean, {"density": 1000.0, "youngs_modulus": float("inf"), "poisson_ratio": 0.3}, "youngs_modulus"),
     (Elastoplastic, {"density": 1000.0, "youngs_modulus": 1e4, "poisson_ratio": 0.3, "yield_stress": 0.0}, "yield_stress"),
     (Elastoplastic, {"density": 1000.0, "youngs_modulus": 1e4, "poisson_ratio": 0.3, "yield_stress": 1.0, "hardening": -1.0}, "hardening"),
+    (
+        Viscoplastic,
+        {"density": 1000.0, "bulk_modulus": 1e4, "shear_modulus": 0.0, "yield_stress": 1.0, "consistency": 1.0},
+        "shear_modulus",
+    ),
+    (Viscoplastic, {"density": 1000.0, "bulk_modulus": 1e4, "shear_modulus": 1e3, "yield_stress": 1.0, "consistency": 0.0}, "consistency"),
     (Liquid, {"density": torch.tensor([1000.0, -3.0]), "bulk_modulus": 1e4}, "density"),
 ]
 

@@ -1,5 +1,6 @@
 """The MPM kernels on Taichi's Vulkan backend, which stands in for a GPU: the same numbers as on the CPU, forward and backward."""
 
+import math
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import torch
 
 from pliant.errors import DeviceError
 from pliant.sim.core import Outcome
-from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean
+from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean, Viscoplastic
 from pliant.sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver
 from pliant.sim.runtime import start
 from pliant.sim.sdf import Box, Moved, Sphere
@@ -23,29 +24,35 @@ NO_DEVICE = 77
 
 def play(dimension):
     """A block of every material under a coming ball, beside walls of every kind: two steps, and the derivatives of what came of it."""
-    names = ("stiffness", "poisson_ratio", "viscosity", "yield_stress", "hardening", "density", "friction", "softness", "gravity")
-    values = (2e4, 0.3, 1.0, 200.0, 300.0, 1000.0, 0.4, 0.08, -9.81)
-    p = {name: torch.tensor(value, requires_grad=True) for name, value in zip(names, values, strict=True)}
+    values = {
+        "stiffness": 2e4, "poisson_ratio": 0.3, "viscosity": 1.0, "yield_stress": 200.0, "hardening": 300.0, "density": 1000.0,
+        "shear_modulus": 5e3, "consistency": 10.0, "flow_index": 0.5, "regularization": 0.5,
+        "friction": 0.4, "softness": 0.08, "gravity": -9.81,
+    }  # fmt: skip
+    p = {name: torch.tensor(value, requires_grad=True) for name, value in values.items()}
     elastic = p["density"], p["stiffness"], p["poisson_ratio"]
     materials = (
         Liquid(p["density"], p["stiffness"], p["viscosity"]),
         FixedCorotated(*elastic),
         NeoHookean(*elastic),
         Elastoplastic(*elastic, p["yield_stress"], p["hardening"]),
+        Viscoplastic(
+            *(p[n] for n in ("density", "stiffness", "shear_modulus", "yield_stress", "consistency", "flow_index", "regularization"))
+        ),
     )
     cell, high = 0.05, dimension - 1
-    places = [(0.125, 0.125), (0.375, 0.125), (0.125, 0.375), (0.375, 0.375)]
+    places = [(0.125 + 0.25 * (k % 2), 0.125 + 0.25 * (k // 2)) for k in range(len(materials))]
+    rows = math.ceil(len(materials) / 2)
     bodies = [
         Body.seeded(Moved(Box([0.1] * dimension), (x, y, 0.2)[:dimension]), material, cell, velocity=(0.3, -0.5, -0.7)[:dimension])
         for (x, y), material in zip(places, materials, strict=True)
     ]
-    centre = (0.25, 0.55) if dimension == 2 else (0.25, 0.25, 0.4)
+    centre = (0.25, 0.25 * rows + 0.05) if dimension == 2 else (0.25, 0.25, 0.4)
     ball = Effector(Sphere(0.1, dimension), centre, friction=p["friction"], softness=p["softness"])
     walls = ("slip", "coulomb", "sticky", "separate", "slip", "slip")[: 2 * dimension]
     gravity = torch.stack([torch.zeros(())] * high + [p["gravity"]])
-    model = MpmModel(
-        bodies, [0.0] * dimension, [0.5] * high + [0.7], cell, 0.02, walls=walls, wall_friction=0.3, effectors=[ball], gravity=gravity
-    )
+    upper = [0.5, 0.25 * rows + 0.2] if dimension == 2 else [0.5, 0.25 * rows, 0.7]
+    model = MpmModel(bodies, [0.0] * dimension, upper, cell, 0.02, walls=walls, wall_friction=0.3, effectors=[ball], gravity=gravity)
     solver = MpmSolver(model)
     state = solver.initial_state(2)
     state = state.replace(velocity=state.velocity * torch.tensor([1.0, -0.6]).view(2, 1, 1))

@@ -9,5 +9,6 @@ from .elastic import FixedCorotated, NeoHookean
 from .elastoplastic import Elastoplastic
 from .hencky import hencky_law
 from .liquid import Liquid
+from .viscoplastic import Viscoplastic
 
-__all__ = ["Elastoplastic", "FixedCorotated", "Law", "Liquid", "Material", "NeoHookean", "Parameter", "hencky_law", "lame"]
+__all__ = ["Elastoplastic", "FixedCorotated", "Law", "Liquid", "Material", "NeoHookean", "Parameter", "Viscoplastic", "hencky_law", "lame"]

@@ -265,7 +265,7 @@ class MpmState(State):
     deformation_gradient: Tensor
     """[B, N, D, D]; [B, 0, D, D] where no material keeps its shape. It lags the velocity gradient by one substep."""
     internal: Tensor
-    """The material's own scalar [B, N]: volume ratio of a liquid, equivalent plastic strain of a plastic solid."""
+    """The material's own scalar [B, N]: volume ratio of a liquid, plastic strain of what flows."""
     effector_position: Tensor
     """[B, E, D] [m]."""
     effector_rotation: Tensor

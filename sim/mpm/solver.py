@@ -32,12 +32,13 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
 
     capabilities = Capabilities(
         dimensions=(2, 3),
-        materials=("liquid", "fixed_corotated", "neo_hookean", "elastoplastic"),
+        materials=("liquid", "fixed_corotated", "neo_hookean", "elastoplastic", "viscoplastic"),
         contact=("slip", "separate", "sticky", "coulomb", "effector"),
         differentiable=(
             "position", "velocity", "apic_affine", "deformation_gradient", "internal", "effector_position", "effector_rotation",
             "linear_velocity", "angular_velocity", "density", "bulk_modulus", "viscosity", "youngs_modulus", "poisson_ratio",
             "yield_stress", "hardening", "friction", "softness", "wall_friction", "gravity",
+            "shear_modulus", "consistency", "flow_index", "regularization",
         ),
         backends=("cpu", "vulkan"),
     )  # fmt: skip
