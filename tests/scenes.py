@@ -2,7 +2,7 @@
 
 import torch
 
-from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean, Sand, Snow
+from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean, Sand, Snow, Viscoplastic
 from pliant.sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver
 from pliant.sim.sdf import Sphere
 
@@ -19,6 +19,10 @@ PARAMETERS = {
     "critical_stretch": 0.005,
     "snow_hardening": 5.0,
     "max_stiffening": 2.0,
+    "shear_modulus": 4e3,
+    "consistency": 5.0,
+    "flow_index": 0.8,
+    "regularization": 0.1,
     "friction": 0.4,
     "softness": 0.1,
     "wall_friction": 0.3,
@@ -34,6 +38,7 @@ def material(name, p):
         "elastoplastic": lambda: Elastoplastic(p["density"], p["stiffness"], p["poisson_ratio"], p["yield_stress"], p["hardening"]),
         "sand": lambda: Sand(p["density"], p["stiffness"], p["poisson_ratio"], p["friction_angle"], p["cohesion"]),
         "snow": lambda: Snow(p["density"], p["stiffness"], p["poisson_ratio"], *(p[name] for name in OF_MATERIAL["snow"][3:])),
+        "viscoplastic": lambda: Viscoplastic(p["density"], p["stiffness"], *(p[name] for name in OF_MATERIAL["viscoplastic"][2:])),
     }[name]()
 
 
@@ -44,6 +49,7 @@ OF_MATERIAL = {
     "elastoplastic": ("density", "stiffness", "poisson_ratio", "yield_stress", "hardening"),
     "sand": ("density", "stiffness", "poisson_ratio", "friction_angle", "cohesion"),
     "snow": ("density", "stiffness", "poisson_ratio", "critical_compression", "critical_stretch", "snow_hardening", "max_stiffening"),
+    "viscoplastic": ("density", "stiffness", "shear_modulus", "yield_stress", "consistency", "flow_index", "regularization"),
 }
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pliant.errors import ModelError
 from pliant.sim.algebra import polar, polar_adjoint, spectral, symmetric_eigen
 from pliant.sim.law_check import law_derivative_errors, law_kernels
-from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, Material, NeoHookean, Sand, Snow, lame
+from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, Material, NeoHookean, Sand, Snow, Viscoplastic, lame
 from pliant.sim.runtime import start, taichi
 
 ti = taichi()
@@ -21,6 +21,7 @@ MATERIALS = {
     "elastoplastic": Elastoplastic(1000.0, 1e4, 0.3, 300.0, 500.0),
     "sand": Sand(1600.0, 1e4, 0.3, 32.0, 50.0),
     "snow": Snow(400.0, 1e4, 0.3),
+    "viscoplastic": Viscoplastic(1000.0, 2e4, 4e3, 100.0, 5.0, 0.5, 0.1),
 }
 
 
@@ -215,6 +216,12 @@ BAD = [
     (Snow, {"density": 400.0, "youngs_modulus": 1e4, "poisson_ratio": 0.2, "critical_stretch": 0.0}, "critical_stretch"),
     (Snow, {"density": 400.0, "youngs_modulus": 1e4, "poisson_ratio": 0.2, "hardening": -1.0}, "hardening"),
     (Snow, {"density": 400.0, "youngs_modulus": 1e4, "poisson_ratio": 0.2, "max_stiffening": 1.0}, "max_stiffening"),
+    (
+        Viscoplastic,
+        {"density": 1000.0, "bulk_modulus": 1e4, "shear_modulus": 0.0, "yield_stress": 1.0, "consistency": 1.0},
+        "shear_modulus",
+    ),
+    (Viscoplastic, {"density": 1000.0, "bulk_modulus": 1e4, "shear_modulus": 1e3, "yield_stress": 1.0, "consistency": 0.0}, "consistency"),
     (Liquid, {"density": torch.tensor([1000.0, -3.0]), "bulk_modulus": 1e4}, "density"),
 ]
 

@@ -1,5 +1,6 @@
 """The MPM kernels on Taichi's Vulkan backend, which stands in for a GPU: the same numbers as on the CPU, forward and backward."""
 
+import math
 import os
 import subprocess
 import sys
@@ -11,7 +12,7 @@ import torch
 
 from pliant.errors import DeviceError
 from pliant.sim.core import Outcome
-from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean, Sand, Snow
+from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean, Sand, Snow, Viscoplastic
 from pliant.sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver
 from pliant.sim.runtime import start
 from pliant.sim.sdf import Box, Moved, Sphere
@@ -26,6 +27,7 @@ def play(dimension):
     values = {
         "stiffness": 2e4, "poisson_ratio": 0.3, "viscosity": 1.0, "yield_stress": 200.0, "hardening": 300.0, "density": 1000.0,
         "friction_angle": 30.0, "cohesion": 100.0, "critical_compression": 0.01, "critical_stretch": 5e-3, "max_stiffening": 1.5,
+        "shear_modulus": 5e3, "consistency": 10.0, "flow_index": 0.5, "regularization": 0.5,
         "friction": 0.4, "softness": 0.08, "gravity": -9.81,
     }  # fmt: skip
     p = {name: torch.tensor(value, requires_grad=True) for name, value in values.items()}
@@ -40,6 +42,13 @@ def play(dimension):
     )
     cell, high = 0.05, dimension - 1
     places = [(x, y) for y in (0.37, 0.23, 0.09) for x in (0.09, 0.25, 0.41)]
+        Viscoplastic(
+            *(p[n] for n in ("density", "stiffness", "shear_modulus", "yield_stress", "consistency", "flow_index", "regularization"))
+        ),
+    )
+    cell, high = 0.05, dimension - 1
+    places = [(0.125 + 0.25 * (k % 2), 0.125 + 0.25 * (k // 2)) for k in range(len(materials))]
+    rows = math.ceil(len(materials) / 2)
     bodies = [
         Body.seeded(Moved(Box([0.07] * dimension), (x, y, 0.2)[:dimension]), material, cell, velocity=(0.3, -0.5, -0.7)[:dimension])
         for (x, y), material in zip(places[: len(materials)], materials, strict=True)

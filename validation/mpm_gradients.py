@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from ..sim.materials import Elastoplastic, FixedCorotated, Liquid, Material, NeoHookean, Sand, Snow
+from ..sim.materials import Elastoplastic, FixedCorotated, Liquid, Material, NeoHookean, Sand, Snow, Viscoplastic
 from ..sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver, MpmState
 from ..sim.sdf import Capsule, GridSdf
 from .case import Check, Measured, case, require_choice
@@ -28,6 +28,18 @@ MATERIALS: dict[str, tuple[Callable[..., Material], dict[str, float]]] = {
     ),
     "sand": (Sand, {"density": 1000.0, "youngs_modulus": 1e4, "poisson_ratio": 0.3, "friction_angle": 32.0, "cohesion": 50.0}),
     "snow": (Snow, {"density": 400.0, "youngs_modulus": 1e4, "poisson_ratio": 0.2, **SNOW}),
+    "viscoplastic": (
+        Viscoplastic,
+        {
+            "density": 1000.0,
+            "bulk_modulus": 1e4,
+            "shear_modulus": 4e3,
+            "yield_stress": 100.0,
+            "consistency": 5.0,
+            "flow_index": 0.8,
+            "regularization": 0.5,
+        },
+    ),
 }
 """Every material of the solver with parameters in SI."""
 CELL = 0.05

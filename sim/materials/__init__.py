@@ -11,5 +11,8 @@ from .hencky import hencky_law
 from .liquid import Liquid
 from .sand import Sand
 from .snow import Snow
+from .viscoplastic import Viscoplastic
 
-__all__ = ["Elastoplastic", "FixedCorotated", "Law", "Liquid", "Material", "NeoHookean", "Parameter", "Sand", "Snow", "hencky_law", "lame"]
+__all__ = [
+    "Elastoplastic", "FixedCorotated", "Law", "Liquid", "Material", "NeoHookean", "Parameter", "Sand", "Snow", "Viscoplastic", "hencky_law", "lame",
+]  # fmt: skip

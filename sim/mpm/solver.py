@@ -35,12 +35,13 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
 
     capabilities = Capabilities(
         dimensions=(2, 3),
-        materials=("liquid", "fixed_corotated", "neo_hookean", "elastoplastic", "sand", "snow"),
+        materials=("liquid", "fixed_corotated", "neo_hookean", "elastoplastic", "sand", "snow", "viscoplastic"),
         contact=("slip", "separate", "sticky", "coulomb", "effector"),
         differentiable=(
             "position", "velocity", "apic_affine", "deformation_gradient", "internal", "effector_position", "effector_rotation",
             "linear_velocity", "angular_velocity", "density", "bulk_modulus", "viscosity", "youngs_modulus", "poisson_ratio",
             "yield_stress", "hardening", "friction_angle", "cohesion", "critical_compression", "critical_stretch", "max_stiffening",
+            "shear_modulus", "consistency", "flow_index", "regularization",
             "friction", "softness", "wall_friction", "wall_velocity", "gravity",
         ),
         backends=("cpu", "vulkan"),
