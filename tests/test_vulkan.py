@@ -1,6 +1,5 @@
 """The MPM kernels on Taichi's Vulkan backend, which stands in for a GPU: the same numbers as on the CPU, forward and backward."""
 
-import math
 import os
 import subprocess
 import sys
@@ -39,16 +38,12 @@ def play(dimension):
         Elastoplastic(*elastic, p["yield_stress"], p["hardening"]),
         Sand(*elastic, p["friction_angle"], p["cohesion"]),
         Snow(*elastic, p["critical_compression"], p["critical_stretch"], 20.0, p["max_stiffening"]),
-    )
-    cell, high = 0.05, dimension - 1
-    places = [(x, y) for y in (0.37, 0.23, 0.09) for x in (0.09, 0.25, 0.41)]
         Viscoplastic(
             *(p[n] for n in ("density", "stiffness", "shear_modulus", "yield_stress", "consistency", "flow_index", "regularization"))
         ),
     )
     cell, high = 0.05, dimension - 1
-    places = [(0.125 + 0.25 * (k % 2), 0.125 + 0.25 * (k // 2)) for k in range(len(materials))]
-    rows = math.ceil(len(materials) / 2)
+    places = [(x, y) for y in (0.37, 0.23, 0.09) for x in (0.09, 0.25, 0.41)]
     bodies = [
         Body.seeded(Moved(Box([0.07] * dimension), (x, y, 0.2)[:dimension]), material, cell, velocity=(0.3, -0.5, -0.7)[:dimension])
         for (x, y), material in zip(places[: len(materials)], materials, strict=True)
