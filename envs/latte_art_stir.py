@@ -61,13 +61,13 @@ class LatteArtStirSettings(MpmSettings):
     """The hidden stroke that draws the target: heart, wave, spiral, or an `actions.npz` of this task."""
     stroke_time: float = 0.54
     """How long the hidden stroke takes [s]. What it has not drawn when the episode ends is missing in the target."""
-    width: float = 0.08
+    width: float = 0.07
     """Of the square cup inside."""
-    coffee: float = 0.01
+    coffee: float = 0.0075
     """Depth of the coffee under the milk."""
     milk: float = 0.005
     """Thickness of the milk."""
-    milk_radius: float = 0.028
+    milk_radius: float = 0.025
     """Of the round patch of milk, which floats flush with the coffee around it; from width / sqrt(2) on the milk covers all."""
     stirrer: float = 0.0075
     """Radius of the stirrer."""
@@ -86,22 +86,33 @@ class LatteArtStirSettings(MpmSettings):
 class LatteArtStir(MpmTask):
     """Milk floats on coffee in a square cup. A stirrer that moves along x, y and z shall draw the pattern that a hidden stroke has drawn.
 
-    The target is where every particle of the milk is at the end of an episode that follows the hidden stroke, simulated by the task's own solver with
-    its own settings, so that it can be reached. With milk particles m at x_m, their places in the target x*_m, all in metres:
+    The target is where every particle of the milk is at the end of an episode that follows the hidden stroke, simulated by the task's own
+    solver with its own settings, so that it can be reached. With milk particles m at x_m, their places in the target x*_m, all in metres:
 
         cost(s) = mean_m |x_m - x*_m|_s,     |d|_s = sqrt(d^2 + e^2) - e,  e = 1 mm
 
-    like FluidLab's task, but a mean of rounded distances instead of a sum of squares, and of the milk alone: where coffee is shows only by where milk
-    is not. The loss is the cost of the last state, since liquids move on: the hidden stroke itself has passed through other states, but ends in
+    as in FluidLab's task, but a mean of rounded distances instead of a sum of squares, and of the milk alone: what coffee does beneath it
+    nobody sees. The loss is the cost of the last state, since liquids move on: the hidden stroke passes through other states, and ends in
     this one. The reward of a step is 100 (cost before - cost after).
 
-    The stirrer starts in the milk. An episode without any motion is no stationary point, since the first push already moves milk.
+    The milk is a patch, since a layer over all of the cup would look the same whatever is drawn. The stirrer starts in it, so that the first
+    push moves milk: an episode without any motion has a slope. `full` has FluidLab's proportions (coffee 0.15 and milk 0.02 deep in a cup
+    of 0.84), its 500 steps, and about as many particles, in a cup of 8 cm.
     """
 
     presets = {
         "small": LatteArtStirSettings(),
         "full": LatteArtStirSettings(
-            horizon=500, dt=0.002, cell=0.002, coffee=0.014, milk=0.002, stirrer=0.004, speed_of_sound=4.0, stroke_time=0.8
+            horizon=500,
+            dt=0.002,
+            cell=0.002,
+            width=0.08,
+            milk_radius=0.028,
+            coffee=0.014,
+            milk=0.002,
+            stirrer=0.004,
+            speed_of_sound=4.0,
+            stroke_time=0.8,
         ),
     }
     spins = False
@@ -133,7 +144,7 @@ class LatteArtStir(MpmTask):
         height = own.cell * (math.ceil(depth / own.cell - 1e-9) + 3)
         stirrer = Capsule(own.stirrer, depth / 2)
         # An odd distance from the floor, so that no node lies exactly on the surface.
-        place = (middle + START * own.width, middle, 0.8 * own.cell + own.stirrer + depth / 2)
+        place = (middle + START * own.width, middle, 0.6 * own.cell + own.stirrer + depth / 2)
         cup = Moved(Box((middle, middle, depth / 2)), (middle, middle, depth / 2))
         spacing = own.cell / 2
         points = fill(Difference(cup, Moved(stirrer, place)), spacing)  # one lattice for both, so that nothing gapes between them
@@ -154,12 +165,12 @@ class LatteArtStir(MpmTask):
         return MpmModel(bodies, (0.0, 0.0, 0.0), upper, own.cell, own.dt, effectors=(tool,), dtype=self.dtype, device=self.device)
 
     def target_actions(self) -> Tensor:
-        """The hidden stroke `[T, 3]`; a task of your own may give another one.
+        """The hidden stroke `[T, 3]`, the first sequence if it comes from a file; a class derived from this one may give another.
 
         Raises:
-            UnknownNameError: if `pattern` is neither a name in PATTERNS nor a file.
-            FileFormatError: if the file holds no actions.
-            ModelError: if they are of another task.
+            UnknownNameError: if `pattern` is neither a name in PATTERNS nor an `.npz` file.
+            FileFormatError: if the file is missing, or holds no actions.
+            ModelError: if they are not `[N, T, 3]` within -1 and 1, or if the stroke is faster than the stirrer.
         """
         own = self.settings
         if own.pattern in PATTERNS:
@@ -172,9 +183,10 @@ class LatteArtStir(MpmTask):
                 least = drawn[-1] / own.max_speed
                 raise ModelError(f"The stroke of {drawn[-1]:.3g} m is faster than max_speed; use stroke_time >= {least:.3g} s.")
         elif Path(own.pattern).suffix == ".npz":
-            actions = load_arrays(own.pattern, "action sequences", ("actions",))["actions"][0]
-            if actions.shape[1:] != (3,) or not (np.abs(actions) <= 1).all():
-                raise ModelError(f"{own.pattern} holds no actions of {self.name}: they must be [T, 3] and within -1 and 1.")
+            found = load_arrays(own.pattern, "action sequences", ("actions",))["actions"]
+            if found.dtype.kind != "f" or found.ndim != 3 or found.shape[2] != 3 or not (np.abs(found) <= 1).all():
+                raise ModelError(f"{own.pattern} holds no actions of {self.name}; they must be [N, T, 3] and within -1 and 1.")
+            actions = found[0]
         else:
             raise UnknownNameError(f"There is no pattern {own.pattern!r}; choose one of {', '.join(PATTERNS)}, or an actions.npz.")
         return torch.as_tensor(actions, dtype=self.dtype, device=self.device)
