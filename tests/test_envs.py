@@ -353,7 +353,7 @@ print(json.dumps([env.reset(seed=1)[0].tolist(), env.unwrapped.task.settings.mas
     assert json.loads(fresh_python(code, text)) == [env.reset(seed=1)[0].tolist(), 0.7]
 
 
-@pytest.mark.parametrize("name", ["pliant/Pouring-v0", "pliant/ShapeDough-v0"])
+@pytest.mark.parametrize("name", ["pliant/LatteArtStir-v0", "pliant/Pouring-v0", "pliant/ShapeDough-v0"])
 def test_the_tasks_of_the_package_have_json_specifications(name):
     spec = gymnasium.spec(name)
     assert EnvSpec.from_json(spec.to_json()) == spec
