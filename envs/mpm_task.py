@@ -36,7 +36,7 @@ class MpmSettings(Settings):
 
 
 class MpmTask(Task):
-    """A task whose actions are the velocities of rigid tools: for each tool linear along x, y, z, then angular about x, y, z.
+    """A task whose actions are the velocities of rigid tools: for each tool linear along x, y, z, then, if `spins`, angular about x, y, z.
 
     It has one measure of how far a state is from the goal, `cost(state)`. The loss is its mean over the last quarter of the steps: what
     counts is where matter ends up, not how. The reward of a step is reward_scale (cost before - cost after), so that the rewards of an episode sum to
@@ -44,6 +44,8 @@ class MpmTask(Task):
     """
 
     model: MpmModel
+    spins: ClassVar[bool] = True
+    """Whether an action turns its tool too: 6 numbers for each tool, else 3."""
     reward_scale: ClassVar[float] = 1.0
     tool_colors: Sequence[tuple[float, float, float]] = ((0.62, 0.66, 0.70),)
     tool_alpha: float = 1.0
@@ -62,7 +64,7 @@ class MpmTask(Task):
         ]
         self._seen = torch.cat(seen).to(self.device)
         tools = len(self.model.effectors)
-        self.action_space = unit_box(6 * tools)
+        self.action_space = unit_box((6 if self.spins else 3) * tools)
         self.observation_space = free_box(6 * len(self._seen) + 7 * tools)
         self._start = self.solver.initial_state(1)
 
@@ -103,8 +105,9 @@ class MpmTask(Task):
 
     def control(self, action: Tensor, state: MpmState) -> EffectorControl:
         """Velocities of the tools."""
-        motion = action.view(action.shape[0], -1, 6)
-        return EffectorControl(motion[..., :3] * self.settings.max_speed, motion[..., 3:] * self.settings.max_spin)
+        motion = action.view(action.shape[0], len(self.model.effectors), -1)
+        linear = motion[..., :3] * self.settings.max_speed
+        return EffectorControl(linear, motion[..., 3:] * self.settings.max_spin if self.spins else torch.zeros_like(linear))
 
     @abstractmethod
     def cost(self, state: MpmState) -> Tensor:
@@ -149,3 +152,8 @@ class MpmTask(Task):
         if not hasattr(self, "_meshes"):
             self._meshes = [self.model.voxels(tool).surface() for tool in self.model.effectors]
         return self._meshes
+
+
+def rounded(square: Tensor, corner: float = 1e-3) -> Tensor:
+    """The distance [m] whose square is given, with its corner at zero rounded over a millimetre."""
+    return torch.sqrt(square + corner * corner) - corner

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .task import Task
 
 TASKS: dict[str, str] = {
+    "pliant/LatteArtStir-v0": "pliant.envs.latte_art_stir:LatteArtStir",
     "pliant/Pouring-v0": "pliant.envs.pouring:Pouring",
     "pliant/ShapeDough-v0": "pliant.envs.shape_dough:ShapeDough",
 }

@@ -10,8 +10,9 @@ from pliant.envs import make_task, task_names
 from pliant.envs.gym_env import TaskEnv
 from pliant.envs.objective import task_objective
 from pliant.envs.vector_env import TaskVectorEnv
-from pliant.errors import MeshError, ModelError
+from pliant.errors import FileFormatError, MeshError, ModelError, UnknownNameError
 from pliant.optim.trajectory import optimize
+from pliant.storage import save_arrays
 
 TASKS = [name for name in task_names() if name.startswith("pliant/")]
 SHORT = {"horizon": 4, "observed": 8}
@@ -130,3 +131,57 @@ def test_the_dough_takes_the_users_own_target(tmp_path):
 def test_a_task_whose_glass_is_too_small_to_hold_a_particle_says_so():
     with pytest.raises(ModelError, match="radius and fill must be at least a cell"):
         make_task("pliant/Pouring-v0", radius=0.001, **SHORT)
+
+
+LATTE = "pliant/LatteArtStir-v0"
+
+
+@pytest.fixture
+def latte():
+    """An episode that is short enough for a test; its stroke is drawn to its end."""
+    return make_task(LATTE, horizon=10, stroke_time=0.135, pattern="wave", max_speed=0.8)
+
+
+def test_the_hidden_stroke_makes_the_target_from_any_seed_and_rest_does_not(latte):
+    hidden = latte.target_actions()
+    still = float(latte.rollout(torch.zeros_like(hidden)[None]).loss)
+    losses = latte.rollout(hidden.expand(2, -1, -1), seed=[1, 2]).loss
+    assert float(losses.max()) < 0.01 * still
+    assert hidden[:9, :2].norm(dim=1).min() > 0
+    assert float(hidden[9:].abs().max()) < 1e-6
+    assert not hidden[:, 2].any()
+
+
+def test_the_target_is_the_same_for_every_task_of_the_same_settings(latte, tmp_path):
+    assert make_task(LATTE, horizon=10, stroke_time=0.135, pattern="wave", max_speed=0.8).target is latte.target
+    own = tmp_path / "actions.npz"
+    save_arrays(own, "action sequences", {"actions": latte.target_actions()[None].numpy(), "task": np.array(LATTE)})
+    assert torch.equal(make_task(LATTE, horizon=10, pattern=str(own)).target_actions(), latte.target_actions())
+
+
+def test_the_coffee_is_quiet_until_it_is_stirred():
+    """It starts with the pressure of its depth. Without, it sags by 0.3 mm within 0.03 s and bounces at 28 mm/s."""
+    task = make_task(LATTE)
+    state, start = task.initial_state(1, 0), task.initial_state(1, 0).position
+    for _ in range(10):
+        state = task.step(state, torch.zeros(1, 3))
+        assert float(state.velocity.square().sum(-1).mean().sqrt()) < 2e-3
+        assert float((state.position - start)[..., 2].mean().abs()) < 2e-5
+    assert float((state.position - start)[:, task.bodies[1]].norm(dim=-1).mean()) < 2e-4
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"pattern": "hart"}, UnknownNameError, "heart, wave, spiral"),
+        ({"pattern": "nowhere.npz"}, FileFormatError, "no file nowhere.npz"),
+        ({"stroke_time": 0.01}, ModelError, "stroke_time >="),
+        ({"stroke_time": 0.0}, ModelError, "positive"),
+        ({"stirrer": 0.002}, ModelError, "thinner than three cells"),
+        ({"milk": 0.001}, ModelError, "no particle of milk"),
+        ({"coffee": 0.001, "milk_radius": 0.1}, ModelError, "no particle of coffee"),
+    ],
+)
+def test_a_cup_or_stroke_that_cannot_be_says_why(options, error, message):
+    with pytest.raises(error, match=message):
+        make_task(LATTE, **options).target_actions()
