@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from pliant.benchmarks import ablation, gradients
-from pliant.benchmarks.ablation import ENTRANTS, Counted, solve
+from pliant.benchmarks.ablation import Counted, entrants, solve
 from pliant.benchmarks.contest import Run, contest, own_tasks
 from pliant.benchmarks.gradients import Agreement, agreements, bench
 from pliant.envs import make_task
@@ -94,7 +94,7 @@ def test_a_run_stays_within_its_budget_and_gives_the_same_again(method, easing):
 
 
 def test_every_entrant_runs_on_a_task_with_tools():
-    for method, easing in ENTRANTS.values():
+    for method, easing in entrants(10).values():
         found = solve("pliant/ShapeDough-v0", 0, method=method, easing=easing, simulations=10, horizon=4, observed=8)
         assert found.best <= found.start
         assert found.simulations > 0
@@ -107,7 +107,7 @@ def test_the_table_keeps_losers_and_says_how_to_make_it_again(monkeypatch, capsy
     monkeypatch.setattr(ablation, "solve", entrant)
     text = ablation.table(40, 3, ["pliant/A-v0", "pliant/B-v0"])
     rows = [line for line in text.splitlines() if line.startswith("| pliant/")]
-    assert len(rows) == 2 * len(ENTRANTS)
+    assert len(rows) == 2 * len(entrants(40))
     assert rows[0] == "| pliant/A-v0 | adam | 2.0000 | 2.0000 (1.0000 to 3.0000) | 1.00 | 40 | 1.0 |"
     assert "`python -m pliant.benchmarks.ablation --simulations 40 --seeds 3 --out docs/results/ablation.md`" in text
     assert rows[-1] in capsys.readouterr().out
