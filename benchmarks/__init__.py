@@ -70,7 +70,10 @@ def _bench(place: str) -> Callable[[], list[Row]]:
     return measure
 
 
-BENCHES: dict[str, Callable[[], list[Row]]] = {"mpm": _bench("pliant.benchmarks.mpm:bench")}
+BENCHES: dict[str, Callable[[], list[Row]]] = {
+    "mpm": _bench("pliant.benchmarks.mpm:bench"),
+    "gradients": _bench("pliant.benchmarks.gradients:bench"),
+}
 """Every benchmark by name."""
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
+from ..errors import OptionError
 from ..sim.mpm import EffectorControl, MpmModel, MpmSolver, MpmState
 from ..sim.mpm.rotation import rotation_matrix
 from .task import Course, Settings, Task, free_box, unit_box
@@ -68,6 +71,31 @@ class MpmTask(Task):
     @abstractmethod
     def scene(self) -> MpmModel:
         """The model of the task's settings."""
+
+    @property
+    @override
+    def softness(self) -> float | None:
+        """The least softness of its tools, in cells; None without tools."""
+        reach = [float(torch.as_tensor(tool.softness, dtype=torch.float64).min()) for tool in self.model.effectors]
+        return min(reach) / self.settings.cell if reach else None
+
+    @override
+    def softened(self, softness: float) -> MpmSolver:
+        """A solver of the task's model whose tools act from at least `softness` cells away.
+
+        Raises:
+            OptionError: without tools, or if the softness is not finite and at least 0.
+        """
+        if not self.model.effectors:
+            raise OptionError(f"{self.name} has no tools whose contact could be softened.")
+        if not 0 <= softness < math.inf:
+            raise OptionError(f"The softness is {softness} cells; it must be finite and at least 0.")
+        reach = softness * self.settings.cell
+        tools = [
+            dataclasses.replace(tool, softness=own.clamp(min=reach) if isinstance(own := tool.softness, Tensor) else max(own, reach))
+            for tool in self.model.effectors
+        ]
+        return MpmSolver(dataclasses.replace(self.model, effectors=tools))
 
     def initial_state(self, batch: int, seed: int) -> MpmState:
         """The model's start, with particles moved at random by up to a hundredth of a cell, so that seeds differ and nothing is degenerate."""

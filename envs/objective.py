@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Literal
 
@@ -15,12 +16,15 @@ from .task import Task
 KEEP = 2**28
 """Bytes of states that a gradient may keep before it begins to recompute them."""
 
+GRADIENT_COST = 4
+"""Simulations that a loss with its gradient costs about: forward, again from the checkpoints, and the adjoint; 3.4 to 5 with MPM."""
+
 
 class TaskObjective:
     """The loss of action sequences, averaged over the initial states of `seeds`.
 
     Attributes:
-        shape: (T, A), the horizon and the number of components of an action.
+        shape: (T, A), the steps that the loss looks at, at most the horizon, and the number of components of an action.
         lower: least action `[A]`, -1.
         upper: greatest action `[A]`, 1.
     """
@@ -28,7 +32,7 @@ class TaskObjective:
     def __init__(self, task: Task, seeds: Sequence[int], checkpoint: int | Literal["sqrt", "auto"] | None) -> None:
         if len(seeds) == 0:
             raise ShapeError("An objective needs at least one seed.")
-        self.task = task
+        self.task, self.solver = task, task.solver
         self.seeds = tuple(int(seed) for seed in seeds)
         state = task.initial_state(1, self.seeds[0])
         size = sum(tensor.nbytes for tensor in state.tensors()) * task.horizon * len(self.seeds)
@@ -37,10 +41,35 @@ class TaskObjective:
         self.lower = torch.full(self.shape[1:], -1.0, dtype=task.dtype, device=task.device)
         self.upper = -self.lower
 
+    @property
+    def softness(self) -> float | None:
+        """From how far the task's tools act, in cells; None where it has none."""
+        return self.task.softness
+
+    def softened(self, softness: float) -> TaskObjective:
+        """The same loss of courses in which tools act from `softness` cells away, see `Task.softened`."""
+        other = copy.copy(self)
+        other.solver = self.task.softened(softness)
+        return other
+
+    def truncated(self, steps: int) -> TaskObjective:
+        """The loss of a course that ends after `steps` steps.
+
+        Raises:
+            ShapeError: if the objective does not look at so many steps.
+        """
+        if not 1 <= steps <= self.shape[0]:
+            raise ShapeError(f"The objective looks at {self.shape[0]} steps; it cannot be truncated to {steps}.")
+        other = copy.copy(self)
+        other.shape = (steps, self.shape[1])
+        return other
+
     def __call__(self, actions: Tensor) -> Evaluation:
         """The loss `[B]` of action sequences `[B, T, A]`; not ok where a rollout from any of the seeds failed."""
         candidates, count = int(actions.shape[0]), len(self.seeds)
-        played = self.task.rollout(actions.repeat_interleave(count, 0), seed=self.seeds * candidates, checkpoint=self.checkpoint)
+        played = self.task.rollout(
+            actions.repeat_interleave(count, 0), seed=self.seeds * candidates, checkpoint=self.checkpoint, solver=self.solver
+        )
         return Evaluation(loss=played.loss.view(candidates, count).mean(1), ok=played.ok.view(candidates, count).all(1))
 
 

@@ -14,7 +14,7 @@ import torch
 from gymnasium.spaces import Box
 from torch import Tensor
 
-from ..errors import DeviceError, ModelError, ShapeError, UnknownNameError
+from ..errors import DeviceError, ModelError, OptionError, ShapeError, UnknownNameError
 from ..sim.core import Control, Solver, State, same_shape
 from ..sim.rollout import unroll
 
@@ -163,6 +163,19 @@ class Task(ABC):
         """The domain randomiser: settings drawn at random, around those of the task. Nothing varies unless a task says so."""
         return {}
 
+    @property
+    def softness(self) -> float | None:
+        """From how far tools act, in cells; None where a task has no tools, or none that could be made softer."""
+        return None
+
+    def softened(self, softness: float) -> Solver[Any, Any, Any]:
+        """A solver like the task's, in which tools act from at least `softness` cells away; to be given to `rollout`.
+
+        Raises:
+            OptionError: if the task has no such tools.
+        """
+        raise OptionError(f"{self.name} has no tools whose contact could be softened.")
+
     def randomized(self, seed: int) -> Task:
         """This task with the settings that `vary` draws for `seed`."""
         options = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(self.settings)}
@@ -199,6 +212,7 @@ class Task(ABC):
         seed: int | Sequence[int] | None = None,
         checkpoint: int | Literal["sqrt"] | None = "sqrt",
         keep: bool = False,
+        solver: Solver[Any, Any, Any] | None = None,
     ) -> TaskTrajectory:
         """Plays action sequences `[B, T, A]`; the loss is differentiable in them.
 
@@ -207,6 +221,7 @@ class Task(ABC):
             seed: of the state in which all environments start, or one seed for each; by default the task's.
             checkpoint: the memory knob of `sim.rollout`.
             keep: whether to return all states.
+            solver: of the same states and controls, instead of the task's own; start and loss remain those of the task.
 
         Raises:
             ShapeError: for actions or seeds of the wrong shape, dtype or device.
@@ -222,8 +237,10 @@ class Task(ABC):
         if len(seeds) != batch:
             raise ShapeError(f"There are {len(seeds)} seeds for {batch} environments; give one seed, or one for each.")
 
+        chosen = self.solver if solver is None else solver
+
         def advance(state: State, t: int) -> tuple[State, Tensor]:
-            following = self.solver.step(state, self.control(actions[:, t], state))
+            following = chosen.step(state, self.control(actions[:, t], state))
             return following, self.stage_cost(state, actions[:, t], following, t)
 
         played = unroll(advance, self.initial_states(seeds), steps, checkpoint=checkpoint, keep=keep)

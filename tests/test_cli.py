@@ -235,6 +235,14 @@ def test_optimize_in_two_parts_gives_the_bits_of_one():
     assert json.loads(done.stdout)["metrics"]["iterations"] == 6
     whole, parts = (load_actions(name, "toy:Reach", 2) for name in ("whole", "parts"))
     assert np.array_equal(whole, parts)
+    eased = ("--expand-from", 0.4, "--expand-after", 1, "--no-video")
+    found = json.loads(cli("optimize", "toy:Reach", "--iterations", 6, *eased, "--out", "eased", "--json").stdout)
+    assert found["settings"]["expand_from"] == 0.4
+    assert found["metrics"]["evaluations"] > 7  # each iteration is judged over the whole horizon besides
+    cli("optimize", "toy:Reach", "--iterations", 3, *eased, "--out", "eased-parts")
+    cli("optimize", "toy:Reach", "--iterations", 6, *eased, "--out", "eased-parts", "--resume")
+    assert (Path("eased") / "actions.npz").read_bytes() == (Path("eased-parts") / "actions.npz").read_bytes()
+    assert "expand_from = 0.4" in complaint("optimize", "toy:Reach", "--iterations", 9, "--no-video", "--out", "eased-parts", "--resume")
     idle = cli("optimize", "toy:Reach", "--iterations", 6, "--no-video", "--out", "parts", "--resume")
     assert "ask for more" in idle.stderr
     assert np.array_equal(whole, load_actions("parts", "toy:Reach", 2))
@@ -444,6 +452,13 @@ def test_ctrl_c_while_drawing_leaves_the_result(monkeypatch):
         ("optimize toy:Reach --option sigma=0.1", "learning_rate"),
         ("optimize toy:Reach --out /dev/null/out", "/dev/null/out"),
         ("optimize toy:Reach --resume", "without --resume"),
+        ("optimize toy:Reach --expand-from 0", "expand_from"),
+        ("optimize toy:Reach --expand-from 0.5 --expand-by 2", "expand_by"),
+        ("optimize toy:Reach --expand-from 0.5 --expand-after 0", "expand_after"),
+        ("optimize toy:Reach --soft-contact 2", "nothing to soften"),
+        ("optimize toy:Reach --soft-contact nan", "soften"),
+        ("optimize toy:Reach --soft-contact 2 --soft-iterations 0", "soften_over"),
+        ("optimize pliant/ShapeDough-v0 --soft-contact 0.5", "harder than the objective's own"),
         ("optimize toy:Reach --frobnicate", "--frobnicate"),
         ("run toy:Reach --policy rando", "Did you mean random"),
         ("run toy:Reach --policy no.npz", "no file"),

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 ITERATIONS = 50
 """Of a method with gradients, where neither the user nor the task says how many."""
-GRADIENT_COST = 4
-"""Simulations that a loss with its gradient costs about: forward, again from the checkpoints, and the adjoint; 4 to 5 with MPM."""
 
 
 def optimize(
@@ -38,6 +36,15 @@ def optimize(
     knots: Annotated[int | None, typer.Option(help="Knots that span the action sequence. Default: adam one a step, cma 4 to 16.")] = None,
     interpolation: Annotated[str, typer.Option(help="Between the knots: linear or bspline.")] = "linear",
     learning_rate: Annotated[float | None, typer.Option(help="First step of adam, in units of the action range.")] = None,
+    expand_from: Annotated[
+        float, typer.Option(help="Share of the horizon whose loss is pursued at first; it grows as the loss stalls. 1: all of it.")
+    ] = 1.0,
+    expand_by: Annotated[float, typer.Option(help="Share of the horizon by which it grows.")] = 0.1,
+    expand_after: Annotated[int, typer.Option(help="Iterations with less than 1 % of progress after which it grows.")] = 3,
+    soft_contact: Annotated[
+        float | None, typer.Option(help="Cells from which tools act at first. The best is judged with the contact of the task.")
+    ] = None,
+    soft_iterations: Annotated[int, typer.Option(help="Iterations in which that falls to the task's own.")] = 20,
     option: Annotated[list[str], typer.Option("--option", metavar="NAME=VALUE", help="An option of the method, such as sigma=0.3.")] = [],  # noqa: B006
     preset: Preset = "small",
     seed: Seed = 0,
@@ -57,9 +64,12 @@ def optimize(
     Exit status: 0 done, 1 no action sequence could be simulated, 2 wrong usage or a file that could not be written, 130 interrupted.
     """
     task_class(task)
-    from ...optim.trajectory import METHODS
+    from ...optim.trajectory import METHODS, Easing
 
     known("method", method, METHODS)
+    easing: dict[str, Any] = {"expand_from": expand_from, "expand_by": expand_by, "expand_after": expand_after}
+    easing |= {"soften": soft_contact, "soften_over": soft_iterations}
+    Easing(**easing)  # a number that makes no sense is told before anything is built
     options = {name: literal(value) for name, value in pairs(option).items()}
     if learning_rate is not None:
         options["learning_rate"] = learning_rate
@@ -72,6 +82,7 @@ def optimize(
         "time_limit": time_limit,
         "knots": knots,
         "interpolation": interpolation,
+        **easing,
     }
     settings |= {"method_options": options, "dtype": dtype, "device": device, "video": not no_video}
     settings["task_options"] = dataclasses.asdict(built.settings)
@@ -90,6 +101,7 @@ def optimize(
 
 def default_iterations(task: Task, method: str, knots: int | None, population: Any) -> int:
     """Iterations where nobody says how many: those of the task, or `ITERATIONS`; of CMA-ES as many as cost the same simulations."""
+    from ...envs.objective import GRADIENT_COST
     from ...optim.trajectory import METHODS
 
     iterations = int(getattr(task, "iterations", ITERATIONS))
@@ -106,7 +118,7 @@ def _search(task: Task, result: Result, folder: RunFolder, resume: bool) -> Opti
     import warnings
 
     from ...envs.objective import task_objective
-    from ...optim.trajectory import optimize
+    from ...optim.trajectory import Easing, optimize
 
     settings = result.settings
     iterations, time_limit = settings["iterations"], settings["time_limit"]
@@ -122,6 +134,7 @@ def _search(task: Task, result: Result, folder: RunFolder, resume: bool) -> Opti
                 begun = True
             shares = [done.iteration / iterations if iterations else 0.0, done.seconds / time_limit if time_limit else 0.0]
             of = f"/{iterations}" if iterations else ""
+            of += f", {done.horizon} of {task.horizon} steps" if done.horizon < task.horizon else ""
             report(max(shares), f"{done.iteration}{of}, loss {number(done.loss)}, best {number(done.best)}")
 
         found = optimize(
@@ -133,6 +146,7 @@ def _search(task: Task, result: Result, folder: RunFolder, resume: bool) -> Opti
             seed=result.seed,
             knots=settings["knots"],
             interpolation=settings["interpolation"],
+            easing=Easing(**{field.name: settings[field.name] for field in dataclasses.fields(Easing) if field.name in settings}),
             folder=folder.path,
             resume=resume,
             on_iteration=on_iteration,

@@ -1,8 +1,9 @@
 """Trajectory optimisation: action sequences that make a loss small."""
 
+from .easing import Easing
 from .knots import ActionSpace
 from .loop import METHODS, OptimizeResult, optimize
 from .objective import Evaluation, Objective
 from .progress import Progress
 
-__all__ = ["METHODS", "ActionSpace", "Evaluation", "Objective", "OptimizeResult", "Progress", "optimize"]
+__all__ = ["METHODS", "ActionSpace", "Easing", "Evaluation", "Objective", "OptimizeResult", "Progress", "optimize"]

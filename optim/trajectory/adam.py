@@ -22,6 +22,9 @@ RECOVERY = 1.05
 FLOOR = 0.01
 """The share of the learning rate that the cosine schedule ends at."""
 
+ARRAYS = ("position", "slope", "mean", "square", "steps", "best", "best_slope")
+"""What Adam keeps for each number of the knots."""
+
 
 @dataclass(frozen=True)
 class AdamOptions:
@@ -61,6 +64,9 @@ class Adam(Method):
     An iteration that must be skipped is answered thus: go back to the best knots so far, forget the moments, halve the learning rate.
     Every good iteration gives back 5 % of it until it is what it was. While no evaluation at all was good, each iteration tries the first
     knots anew, with noise that doubles from a hundredth up to half of the action range.
+
+    The bias of the moments is corrected from the first slope on that is not zero, for each number by itself: a knot that the loss did not
+    look at before begins like the others did. Counted from the start of the run its first step would be three times too long.
     """
 
     Options: ClassVar[type] = AdamOptions
@@ -70,7 +76,12 @@ class Adam(Method):
         zero = np.zeros(problem.space.shape)
         self.position, self.slope, self.mean, self.square = problem.first, zero, zero, zero
         self.best, self.best_slope, self.best_loss = problem.first, zero, math.inf
-        self.steps, self.factor = 0, 1.0
+        self.steps, self.factor = zero, 1.0
+
+    def moved(self) -> None:
+        """The place to go back to is the best so far until a new one is known, but its loss compares with nothing any more: NaN."""
+        if math.isfinite(self.best_loss):
+            self.best_loss = math.nan
 
     def start(self) -> Trial:
         """Evaluates the first knots and their gradient."""
@@ -83,11 +94,12 @@ class Adam(Method):
             noise = np.random.default_rng([self.problem.seed, iteration]).standard_normal(self.position.shape)
             return self._evaluate(np.clip(self.problem.first + width * noise, 0, 1))
         options = self.options
-        self.steps += 1
+        self.steps = self.steps + ((self.steps > 0) | (self.slope != 0))
+        taken = np.maximum(self.steps, 1)
         self.mean = options.beta1 * self.mean + (1 - options.beta1) * self.slope
         self.square = options.beta2 * self.square + (1 - options.beta2) * self.slope**2
-        mean = self.mean / (1 - options.beta1**self.steps)
-        square = self.square / (1 - options.beta2**self.steps)
+        mean = self.mean / (1 - options.beta1**taken)
+        square = self.square / (1 - options.beta2**taken)
         return self._evaluate(np.clip(self.position - self._rate(iteration) * mean / (np.sqrt(square) + options.epsilon), 0, 1))
 
     def _rate(self, iteration: int) -> float:
@@ -101,9 +113,8 @@ class Adam(Method):
         found = self.problem.gradient(knots)
         if found is None:
             self.position, self.slope = self.best, self.best_slope
-            self.mean = self.square = np.zeros_like(knots)
-            self.steps = 0
-            if math.isfinite(self.best_loss):
+            self.mean = self.square = self.steps = np.zeros_like(knots)
+            if not math.isinf(self.best_loss):
                 self.factor /= 2
             return Trial(knots, math.inf, evaluations=1, skipped=1)
         loss, slope = found
@@ -113,19 +124,16 @@ class Adam(Method):
         if clipped:
             slope = slope * (longest / norm)
         self.position, self.slope, self.factor = knots, slope, min(1.0, RECOVERY * self.factor)
-        if loss < self.best_loss:
+        if math.isnan(self.best_loss) or loss < self.best_loss:
             self.best, self.best_slope, self.best_loss = knots, slope, loss
         return Trial(knots, loss, evaluations=1, skipped=0, gradient_norm=norm, clipped=int(clipped))
 
     def state(self) -> dict[str, np.ndarray]:
         """Where it is, the best so far, their gradients, and the moments."""
-        numbers = np.array([self.best_loss, self.steps, self.factor])
-        fields = ("position", "slope", "mean", "square", "best", "best_slope")
-        return {"numbers": numbers, **{name: getattr(self, name) for name in fields}}
+        return {"numbers": np.array([self.best_loss, self.factor]), **{name: getattr(self, name) for name in ARRAYS}}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Takes up what `state` returned."""
-        for name in ("position", "slope", "mean", "square", "best", "best_slope"):
+        for name in ARRAYS:
             setattr(self, name, state_array(state, name, self.problem.space.shape))
-        numbers = state_array(state, "numbers", (3,))
-        self.best_loss, self.steps, self.factor = float(numbers[0]), int(numbers[1]), float(numbers[2])
+        self.best_loss, self.factor = map(float, state_array(state, "numbers", (2,)))

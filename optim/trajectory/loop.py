@@ -7,7 +7,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor
 from ...errors import FileFormatError, OptionError, ShapeError, UnknownNameError
 from .adam import Adam
 from .cma_es import CmaEs
+from .easing import Easing
 from .knots import ActionSpace, weights
 from .method import Method, whole_number
 from .objective import Objective, Problem, check_objective
@@ -36,7 +37,7 @@ class OptimizeResult:
 
     Args:
         actions: the best actions `[T, A]`, exactly as they were evaluated; the initial ones if no evaluation was good.
-        loss: their loss; inf if no evaluation was good.
+        loss: their loss, of the true objective whatever `Easing` did on the way; inf if no evaluation was good.
         history: arrays over the iterations 0, 1, ... (0: the initial actions), named as the fields of `Progress`.
         interrupted: whether Ctrl-C ended the run.
         iterations: updates done, those before a resumption included.
@@ -62,10 +63,11 @@ def optimize(
     seed: int = 0,
     knots: int | None = None,
     interpolation: str = "linear",
+    easing: Easing = Easing(),  # noqa: B008, it is frozen
     batch: int | None = None,
     folder: str | Path | None = None,
     resume: bool = False,
-    on_iteration: Callable[[Progress], None] | None = None,
+    on_iteration: Callable[[Progress], bool | None] | None = None,
     **options: Any,
 ) -> OptimizeResult:
     """Looks for actions within their bounds that make the loss of `objective` small.
@@ -83,16 +85,17 @@ def optimize(
         seed: where all random numbers come from; a run with the same seed gives the same bits.
         knots: how many knots span the T steps, see `ActionSpace`; None: one a step for gradients, `CmaEs.default_knots` for CMA-ES.
         interpolation: `linear` or `bspline`.
+        easing: easier objectives to pursue on the way. What they lead to is judged by `objective`, for one more evaluation an iteration.
         batch: at most so many sequences in one call of the objective; None: a whole population.
         folder: where `progress.npz` is kept up to date; one of an earlier run there becomes `progress.previous.npz`. None: no file.
         resume: go on from that file. A run in several parts gives the same bits as one in a single part.
-        on_iteration: called after every iteration.
+        on_iteration: called after every iteration; the run ends if it returns True.
         **options: fields of `METHODS[method].Options`.
 
     Raises:
         UnknownNameError: if there is no such method, option or interpolation.
         ShapeError: if the objective's shape or bounds, what it returns, or `initial` has a wrong shape or dtype.
-        OptionError: if a number makes no sense, or there is no budget.
+        OptionError: if a number makes no sense, there is no budget, or the objective cannot be eased as asked.
         FileFormatError: if the folder cannot be written, or the file to resume from is missing, damaged, or of another run.
         StepError: if a method with gradients gets a loss without.
     """
@@ -103,6 +106,7 @@ def optimize(
     check_objective(objective)
     _check_numbers(iterations, time_limit, noise, seed, batch)
     whole_number("knots", knots, least=1)
+    easing.check(objective)
     if resume and folder is None:
         raise OptionError("resume needs the folder of the run to go on from.")
     place = None if folder is None else Path(folder)
@@ -120,6 +124,7 @@ def optimize(
         "knots": chosen.default_knots(steps, width) if knots is None else knots,
         "interpolation": interpolation,
         "noise": noise if noise is not None else 0.01 if given is None else 0.0,
+        **asdict(easing),
         **asdict(chosen_options),
     }
     snapshot = None
@@ -140,7 +145,7 @@ def optimize(
         snapshot = Snapshot((), problem.actions(problem.first[None])[0].cpu().numpy(), {})
         if place is not None:
             set_aside(place)
-    run = _Run(problem, lambda: chosen(problem, chosen_options), place, settings, given, snapshot, on_iteration)
+    run = _Run(problem, easing, lambda: chosen(problem, chosen_options), place, settings, given, snapshot, on_iteration)
     return run.result(*run.go(math.inf if iterations is None else iterations, math.inf if time_limit is None else time_limit))
 
 
@@ -150,13 +155,15 @@ class _Run:
     def __init__(
         self,
         problem: Problem,
+        easing: Easing,
         make_method: Callable[[], Method],
         folder: Path | None,
         settings: dict[str, Any],
         initial: np.ndarray,
         snapshot: Snapshot,
-        on_iteration: Callable[[Progress], None] | None,
+        on_iteration: Callable[[Progress], bool | None] | None,
     ) -> None:
+        self.easing = easing
         self.problem, self.make_method, self.folder, self.settings, self.initial = problem, make_method, folder, settings, initial
         self.snapshot, self.on_iteration = snapshot, on_iteration
         self.written: Snapshot | None = None
@@ -195,20 +202,31 @@ class _Run:
             if self.folder is not None and time.perf_counter() - last_writing >= WRITE_EVERY:
                 self._write()
                 last_writing = time.perf_counter()
-            if self.on_iteration is not None:
-                self.on_iteration(self.snapshot.last)
+            if self.on_iteration is not None and self.on_iteration(self.snapshot.last):
+                return False
 
     def _advance(self, method: Method, iteration: int, begun: float) -> None:
+        old, true = self.snapshot, self.problem.objective
+        horizon, softening = self.easing.horizon(true.shape[0], old.lines), self.easing.softening(true, iteration)
+        pursued = self.easing.eased(true, horizon, softening)
+        method.problem = replace(self.problem, objective=pursued)
+        if old.lines and (horizon, softening) != (old.last.horizon, old.last.softening):
+            method.moved()
         trial = method.start() if iteration == 0 else method.advance(iteration)
-        old = self.snapshot
-        better = trial.loss < old.last.best
+        loss, judged = trial.loss, 0
+        if pursued is not true and math.isfinite(loss):
+            loss, judged = float(self.problem.losses(trial.knots[None])[0]), 1
+        better = loss < old.last.best
         line = Progress(
             iteration=iteration,
-            loss=trial.loss,
-            best=trial.loss if better else old.last.best,
+            loss=loss,
+            best=loss if better else old.last.best,
+            pursued=trial.loss,
+            horizon=horizon,
+            softening=softening,
             seconds=time.perf_counter() - begun,
-            evaluations=old.last.evaluations + trial.evaluations,
-            skipped=old.last.skipped + trial.skipped,
+            evaluations=old.last.evaluations + trial.evaluations + judged,
+            skipped=old.last.skipped + trial.skipped + (judged and math.isinf(loss)),
             clipped=old.last.clipped + trial.clipped,
             gradient_norm=trial.gradient_norm,
         )

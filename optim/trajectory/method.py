@@ -42,7 +42,8 @@ class Method(ABC):
     random numbers from generators of its own and keeps nothing but what `state` returns, so that a run can go on from a file.
 
     Args:
-        problem: the objective over knots.
+        problem: the objective over knots. `problem` may be exchanged between two iterations for an easier one over the same knots;
+            `moved` is called then.
         options: an `Options` of this class.
     """
 
@@ -61,6 +62,9 @@ class Method(ABC):
     def finished(self) -> bool:
         """Whether further iterations would change nothing."""
         return False
+
+    def moved(self) -> None:  # noqa: B027, most methods have nothing to do here
+        """Takes note that losses from here on are of another objective than those so far."""
 
     @abstractmethod
     def start(self) -> Trial:

@@ -28,7 +28,14 @@ class Evaluation:
 
 
 class Objective(Protocol):
-    """A function of action sequences `[B, T, A]`. The dtype and device of the bounds are those of the actions that it gets."""
+    """A function of action sequences `[B, T, A]`. The dtype and device of the bounds are those of the actions that it gets.
+
+    One that `Easing` is to make easier has besides:
+
+    - `truncated(steps) -> Objective`: the loss of the first steps alone, of shape (steps, A);
+    - `softness: float | None` and `softened(softness) -> Objective`: a smoother objective of the same shape. The larger the softness the
+      smoother; `softness` is that of the objective itself, None where there is nothing to soften.
+    """
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -51,7 +58,7 @@ class Problem:
     """An objective as the methods see it: a function of knots in units of the action range, in float64.
 
     Args:
-        objective: the function of actions.
+        objective: the function of actions; it may look at fewer steps than the knots span, at the first ones.
         space: how knots become actions.
         first: the knots `[K, A]` to begin with.
         seed: where every random number of a method must come from.
@@ -65,9 +72,9 @@ class Problem:
     batch: int | None = None
 
     def actions(self, knots: np.ndarray) -> Tensor:
-        """The actions `[P, T, A]` of the knots `[P, K, A]`, in the dtype and on the device of the objective."""
+        """The actions `[P, T, A]` of the knots `[P, K, A]`, as far as the objective looks, in its dtype and on its device."""
         lower = self.objective.lower
-        return torch.as_tensor(self.space.actions(knots)).to(dtype=lower.dtype, device=lower.device)
+        return torch.as_tensor(self.space.actions(knots)[:, : self.objective.shape[0]]).to(dtype=lower.dtype, device=lower.device)
 
     def losses(self, knots: np.ndarray) -> np.ndarray:
         """The losses float64 `[P]` of the knots `[P, K, A]`, without derivatives; inf where an evaluation must be skipped.
@@ -109,7 +116,9 @@ class Problem:
             return None
         if found is None:
             raise StepError("The loss does not depend on the actions differentiably; use a method without gradients, such as 'cma'.")
-        gradient = self.space.pull_back(found[0].cpu().double().numpy(), knots)
+        slope = np.zeros((len(self.space.matrix), actions.shape[2]))
+        slope[: actions.shape[1]] = found[0].cpu().double().numpy()
+        gradient = self.space.pull_back(slope, knots)
         return (value, gradient) if np.isfinite(gradient).all() else None
 
 

@@ -25,8 +25,11 @@ class Progress:
 
     Args:
         iteration: 0 for the initial actions.
-        loss: the least loss of this iteration; inf if every evaluation was skipped.
-        best: the least loss so far; inf if there is none.
+        loss: the loss of the best knots of this iteration, always of the true objective; inf if there are none, or they fail under it.
+        best: the least of these so far; inf if there is none.
+        pursued: the loss of these knots that the method worked on; another than `loss` where `Easing` makes the objective easier.
+        horizon: the steps whose loss that was.
+        softening: what was left of the additional softness, from 1 to 0.
         seconds: wall time [s].
         evaluations: sequences evaluated.
         skipped: those of them that failed or were not finite.
@@ -37,6 +40,9 @@ class Progress:
     iteration: int
     loss: float
     best: float
+    pursued: float
+    horizon: int
+    softening: float
     seconds: float
     evaluations: int
     skipped: int
@@ -45,7 +51,7 @@ class Progress:
 
 
 COLUMNS = tuple(field.name for field in fields(Progress))
-COUNTS = ("iteration", "evaluations", "skipped", "clipped")
+COUNTS = ("iteration", "horizon", "evaluations", "skipped", "clipped")
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,7 @@ class Snapshot:
     @property
     def last(self) -> Progress:
         """The newest line; before the first iteration one in which nothing has happened."""
-        return self.lines[-1] if self.lines else Progress(-1, math.inf, math.inf, 0.0, 0, 0, 0, math.nan)
+        return self.lines[-1] if self.lines else Progress(-1, math.inf, math.inf, math.inf, 0, 0.0, 0.0, 0, 0, 0, math.nan)
 
     def history(self) -> dict[str, np.ndarray]:
         """The history by columns, each `[number of lines]`."""
