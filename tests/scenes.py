@@ -38,8 +38,9 @@ OF_MATERIAL = {
 
 
 def corner_scene(
-    name="liquid", dimension=2, *, walls="coulomb", tool=True, dtype=torch.float64, per_axis=6, substeps=10, dt=0.02, **changes
-):
+    name="liquid", dimension=2, *, walls="coulomb", tool=True, dtype=torch.float64, per_axis=6, substeps=10, dt=0.02,
+    wall_velocity=None, **changes
+):  # fmt: skip
     """A block that flies into a corner of the box, under a turning ball."""
     p = {**PARAMETERS, **changes}
     edge = 0.15
@@ -51,7 +52,7 @@ def corner_scene(
     gravity = torch.stack([torch.as_tensor(p["gravity"], dtype=dtype)] * dimension)
     model = MpmModel(
         [body], [0.0] * dimension, [0.5] * dimension, 0.05, dt, substeps=substeps, walls=walls, wall_friction=p["wall_friction"],
-        effectors=[ball] if tool else [], gravity=gravity, dtype=dtype,
+        wall_velocity=wall_velocity, effectors=[ball] if tool else [], gravity=gravity, dtype=dtype,
     )  # fmt: skip
     return MpmSolver(model)
 

@@ -244,6 +244,10 @@ BAD_MODELS = [
     ({"walls": "rubber"}, "slip, separate, sticky, coulomb"),
     ({"walls": ("slip", "slip")}, "each of the 4 sides"),
     ({"wall_friction": -0.1}, "wall_friction"),
+    ({"walls": "sticky", "wall_velocity": [[0.0, 1.0]] * 3}, r"wall_velocity must hold finite numbers, \[4, 2\]"),
+    ({"walls": "sticky", "wall_velocity": [[0.0, float("nan")]] * 4}, "finite"),
+    ({"walls": "sticky", "wall_velocity": [[0.0, 0.0]] * 3 + [[0.0, 1.0]]}, r"wall y\+ along its normal"),
+    ({"walls": "separate", "wall_velocity": [[0.0, 1.0]] + [[0.0, 0.0]] * 3}, "wall x-, which is a separate wall"),
     ({"substeps": 0}, "substeps is 0"),
     ({"substeps": 1}, r"waves in the liquid run at 3.16 m/s.*dt <= 0.00791 s.*substeps >= 2"),
     ({"dtype": torch.float16}, "float32 or torch.float64"),
@@ -353,6 +357,96 @@ def test_walls_of_different_friction_survive_a_failed_environment():
     assert end.outcomes() == [Outcome.OK, Outcome.TOO_FAST, Outcome.OK]
     alone = corner_scene(tool=False, wall_friction=0.3)
     assert torch.equal(end.position[2:], play(alone, alone.initial_state(1), alone.rest_control(1), 2).position)
+
+
+def sliding_walls(dimension, speed=1.0):
+    """Every wall slides, each its own way [2 D, D]."""
+    draw = torch.Generator().manual_seed(3)
+    velocity = speed * torch.randn(2 * dimension, dimension, dtype=torch.float64, generator=draw)
+    for side in range(2 * dimension):
+        velocity[side, side // 2] = 0.0
+    return velocity
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("walls", ["sticky", "coulomb", "mixed"])
+def test_the_gradient_of_the_velocity_of_walls_agrees_with_central_differences(walls, dimension):
+    """Every component on its own, of a block in a corner whose walls slide."""
+    kinds = ["sticky", "coulomb", "coulomb", "sticky", "sticky", "coulomb"][: 2 * dimension] if walls == "mixed" else walls
+    start = sliding_walls(dimension).requires_grad_()
+
+    def final(velocity):
+        solver = corner_scene("neo_hookean", dimension, walls=kinds, wall_velocity=velocity, per_axis=4)
+        state = play(solver, solver.initial_state(1), turning(solver), 3)
+        assert state.outcomes() == [Outcome.OK]
+        return score(state).sum()
+
+    grad = torch.autograd.grad(final(start), start)[0]
+    corner = [(side, axis) for side in range(0, 2 * dimension, 2) for axis in range(dimension) if axis != side // 2]
+    with torch.no_grad():
+        for side, axis in corner:
+            step = torch.zeros_like(start)
+            step[side, axis] = 1e-6
+            expected = float(final(start + step) - final(start - step)) / 2e-6
+            assert abs(expected) > 1e-4
+            assert float(grad[side, axis]) == pytest.approx(expected, rel=1e-6, abs=1e-8)
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+@pytest.mark.parametrize("kind", ["sticky", "coulomb"])
+def test_a_body_between_walls_that_slide_with_it_moves_as_if_they_were_not_there(kind, dimension):
+    """The walls across the last axis slide, and the block fills the room between them; it feels neither images nor friction."""
+    along = [*[0.6, -0.4][: dimension - 1], 0.0]
+    line = (torch.arange(8, dtype=torch.float64) + 0.5) / 40
+    points = torch.cartesian_prod(*[line + 0.2] * (dimension - 1), line)
+    body = Body(points, FixedCorotated(1000.0, 1e4, 0.3), 0.025**dimension, along)
+    rest = [[0.0] * dimension] * (2 * dimension - 2)
+    model = MpmModel(
+        [body], [0.0] * dimension, [0.6] * (dimension - 1) + [0.2], 0.05, 0.02, walls=["slip"] * (2 * dimension - 2) + [kind] * 2,
+        wall_friction=0.5, wall_velocity=[*rest, along, along], gravity=[0.0] * dimension, dtype=torch.float64,
+    )  # fmt: skip
+    solver = MpmSolver(model)
+    end = play(solver, solver.initial_state(1), solver.rest_control(1), 10)
+    drift = torch.tensor(along, dtype=torch.float64)
+    assert float((end.velocity - drift).abs().max()) < 1e-13
+    assert float((end.position - points - 0.2 * drift).abs().max()) < 1e-13
+    assert float((end.deformation_gradient - torch.eye(dimension, dtype=torch.float64)).abs().max()) < 1e-12
+
+
+def test_walls_that_slide_at_no_speed_give_what_walls_at_rest_give():
+    for walls in ("sticky", "coulomb"):
+        ends = []
+        for velocity in (None, torch.zeros(4, 2)):
+            solver = corner_scene("liquid", 2, walls=walls, wall_velocity=velocity)
+            ends.append(play(solver, solver.initial_state(1), turning(solver), 6))
+        assert torch.allclose(ends[0].position, ends[1].position, rtol=0, atol=1e-14)
+
+
+def test_every_environment_has_walls_of_its_own_speed():
+    speeds = torch.stack([sliding_walls(2, speed) for speed in (0.5, -1.0)])
+    solver = corner_scene("liquid", 2, walls="sticky", wall_velocity=speeds)
+    together = play(solver, solver.initial_state(2), turning(solver, 2), 6)
+    for env in range(2):
+        alone = corner_scene("liquid", 2, walls="sticky", wall_velocity=speeds[env])
+        end = play(alone, alone.initial_state(1), turning(alone), 6)
+        assert all(torch.equal(a, b) for a, b in zip(end.tensors(), together[env].tensors(), strict=True))
+
+
+def test_a_lid_pushes_nothing_through_the_walls_beside_it():
+    """A liquid under a fast sticky lid stays in the box: at the walls beside it their normal velocity is zero, up to the corner."""
+    line = (torch.arange(20, dtype=torch.float64) + 0.5) / 40
+    body = Body(torch.cartesian_prod(line, line), Liquid(1000.0, 1e5, 20.0), 0.025**2)
+    lid = [[0.0, 0.0]] * 3 + [[1.0, 0.0]]
+    for walls in ("sticky", ["slip", "slip", "slip", "sticky"]):
+        model = MpmModel(
+            [body], (0.0, 0.0), (0.5, 0.5), 0.05, 0.02, walls=walls, wall_velocity=lid, gravity=(0.0, 0.0), dtype=torch.float64
+        )
+        solver = MpmSolver(model)
+        end = play(solver, solver.initial_state(1), solver.rest_control(1), 60)
+        assert end.outcomes() == [Outcome.OK]
+        assert float(end.position.min()) > 0.0
+        assert float(end.position.max()) < 0.5
+        assert float(end.velocity[..., 0].max()) > 0.5
 
 
 def test_the_voxels_of_a_tool_do_not_move_with_its_softness():

@@ -43,9 +43,13 @@ def play(dimension):
     ball = Effector(Sphere(0.1, dimension), centre, friction=p["friction"], softness=p["softness"])
     walls = ("slip", "coulomb", "sticky", "separate", "slip", "slip")[: 2 * dimension]
     gravity = torch.stack([torch.zeros(())] * high + [p["gravity"]])
+    p["wall_velocity"] = torch.zeros(2 * dimension, dimension)
+    p["wall_velocity"][1, 1], p["wall_velocity"][2, 0] = -0.5, 0.4
+    p["wall_velocity"].requires_grad_()
     model = MpmModel(
-        bodies, [0.0] * dimension, [0.5] * high + [0.7], cell, 0.02, walls=walls, wall_friction=0.3, effectors=[ball], gravity=gravity
-    )
+        bodies, [0.0] * dimension, [0.5] * high + [0.7], cell, 0.02, walls=walls, wall_friction=0.3, wall_velocity=p["wall_velocity"],
+        effectors=[ball], gravity=gravity,
+    )  # fmt: skip
     solver = MpmSolver(model)
     state = solver.initial_state(2)
     state = state.replace(velocity=state.velocity * torch.tensor([1.0, -0.6]).view(2, 1, 1))

@@ -39,7 +39,7 @@ Inputs = dict[str, Tensor]
 
 @dataclasses.dataclass(frozen=True)
 class Scene:
-    """A small block that flies, either freely, or into a corner with friction and under a soft pin that comes down and turns.
+    """A small block that flies, either freely, or into a corner of sliding walls with friction and under a soft pin that comes down and turns.
 
     Args:
         material: a key of MATERIALS.
@@ -75,6 +75,8 @@ class Scene:
         tensors["gravity"] = torch.full((1, self.dimension), -9.81, dtype=torch.float64)
         if self.contact:
             tensors["wall_friction"] = torch.full((1, 2 * self.dimension), 0.3, dtype=torch.float64)
+            # Nearly as the block moves, so that some nodes stick and others slip: in the plane, one that slips does not feel how fast.
+            tensors["wall_velocity"] = -0.6 * along_walls(self.dimension)
         return tensors
 
     def solver(self, inputs: Inputs) -> MpmSolver:
@@ -94,8 +96,8 @@ class Scene:
             MpmModel(
                 [Body(lattice([start] * d, [start + edge] * d, spacing), matter, spacing**d, velocity=velocity)],
                 [0.0] * d, [0.5] * d, CELL, 0.001 * self.substeps, substeps=self.substeps, gravity=inputs["gravity"],
-                walls="coulomb" if self.contact else "slip", wall_friction=inputs.get("wall_friction", 0.0), effectors=tools,
-                dtype=torch.float64,
+                walls="coulomb" if self.contact else "slip", wall_friction=inputs.get("wall_friction", 0.0),
+                wall_velocity=inputs.get("wall_velocity"), effectors=tools, dtype=torch.float64,
             )
         )  # fmt: skip
 
@@ -110,6 +112,11 @@ class Scene:
         return require_ok(state)
 
 
+def along_walls(dimension: int) -> Tensor:
+    """1 where a component of a wall's velocity is along it, 0 where it is normal to it [1, 2 D, D]."""
+    return (1 - torch.eye(dimension, dtype=torch.float64)).repeat_interleave(2, 0)[None]
+
+
 def directions(inputs: Inputs) -> Inputs:
     """A fixed random direction for every input, of the size of the input or of what it is compared with."""
     sizes = {"position": CELL, "effector_position": CELL, "softness": CELL, "apic_affine": 10.0, "effector_rotation": 0.1}
@@ -117,6 +124,8 @@ def directions(inputs: Inputs) -> Inputs:
     found = {}
     for name, value in inputs.items():
         noise = torch.randn(value.shape, dtype=value.dtype, generator=draw)
+        if name == "wall_velocity":
+            noise *= along_walls(value.shape[-1])
         found[name] = noise / noise.abs().max() * sizes.get(name, max(float(value.abs().max()), 0.1))
     return found
 

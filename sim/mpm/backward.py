@@ -10,7 +10,8 @@ from ..algebra import inner
 from ..materials import Law
 from ..runtime import taichi
 from .contact import coulomb_adjoint, tool_adjoint, tool_velocity
-from .forward import wall_velocity
+from .forward import at_walls
+from .sliding import add_slide, image_shift, image_shift_adjoint, slide
 from .stencil import (
     BLOCK,
     PAD,
@@ -40,12 +41,18 @@ from .types import types
 ti = taichi()
 
 
-def shared_width(dim: int, tools: int) -> int:
+def shared_width(dim: int, tools: int, sliding: bool) -> int:
     """How many numbers of an environment's shared parameters a substep has derivatives for.
 
-    In order: gravity D, wall friction 2 D, and for each tool centre D, rotation D^2, linear D, angular, friction, softness.
+    In order: gravity D, wall friction 2 D, if walls slide their velocities 2 D^2, and for each tool centre D, rotation D^2, linear D, angular,
+    friction, softness.
     """
-    return 3 * dim + tools * tool_width(dim)
+    return first_tool(dim, sliding) + tools * tool_width(dim)
+
+
+def first_tool(dim: int, sliding: bool) -> int:
+    """Where the numbers of the tools begin in that list."""
+    return 3 * dim + (2 * dim * dim if sliding else 0)
 
 
 def tool_width(dim: int) -> int:
@@ -65,17 +72,19 @@ class BackwardFunctions(NamedTuple):
 
 
 @cache
-def backward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, atomic: bool) -> Any:
+def backward_functions(
+    dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, sliding: bool, atomic: bool
+) -> Any:
     """The adjoint of the stages that `forward_functions` of the same arguments makes."""
     t = types(dim, real, width)
     V, VM, M = t.V, t.VM, t.M
     spins = 1 if dim == 2 else 3
-    stride = tool_width(dim)
+    stride, tools_start = tool_width(dim), first_tool(dim, sliding)
 
     @ti.func
     def add_tool(rec, s, e, c_bar, r_bar, l_bar, a_bar, k_bar, shared_bar: ti.template()):
         """Adds the derivatives of tool e to the share of the block s."""
-        first = 3 * dim + e * stride
+        first = tools_start + e * stride
         for i in ti.static(range(dim)):
             shared_bar[rec, s, first + i] += c_bar[i]
             for j in ti.static(range(dim)):
@@ -176,6 +185,7 @@ def backward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, k
     def node_adjoint(
         n, rec, sub, dt, dx, lower, cells, gravity: ti.template(), tools, slots: ti.template(), slot_of: ti.template(), blocks_per_axis,
         velocity_bar: ti.template(), raw: ti.template(), raw_bar: ti.template(), wall_kind: ti.template(), wall_friction: ti.template(),
+        wall_velocity: ti.template(),
         centre: ti.template(), rotation: ti.template(), linear: ti.template(), angular: ti.template(), coefficient: ti.template(),
         shape: ti.template(), frame: ti.template(), table: ti.template(), shared_bar: ti.template(),
     ):  # fmt: skip
@@ -192,7 +202,7 @@ def backward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, k
                 if rel[i] == 1 or rel[i] == cells[i] - 1:
                     beside_wall = 1
             images = 2**dim if beside_wall else 1
-            one = V(1)
+            one, zero = V(1), V(0)
             total = VM(0)
             bar = V(0)
             for c in range(images):
@@ -202,6 +212,13 @@ def backward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, k
                     if index >= 0:
                         value = raw[rec, index]
                         value_bar = velocity_bar[0, index]
+                        if ti.static(sliding):
+                            shift = image_shift(dim, c, rel, cells, zero, env, wall_kind, wall_velocity)
+                            shift_bar = zero
+                            for i in ti.static(range(dim)):
+                                value[i] -= value[dim] * shift[i]
+                                shift_bar[i] = value_bar[i]
+                            image_shift_adjoint(dim, c, rel, cells, shift_bar, wall_kind, rec, s, 3 * dim, shared_bar)
                         for i in ti.static(range(dim)):
                             total[i] += signs[i] * value[i]
                             bar[i] += signs[i] * value_bar[i]
@@ -222,13 +239,15 @@ def backward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, k
                     i = ti.static(dim - 1 - i_)
                     u = touched
                     for j in ti.static(range(i)):
-                        u = wall_velocity(dim, j, rel, cells, u, wall_kind, friction)
+                        u = at_walls(dim, j, rel, cells, u, wall_kind, friction, sliding, env, wall_velocity)
                     for side in ti.static(range(2)):
                         if (rel[i] <= 0) if ti.static(side == 0) else (rel[i] >= cells[i]):
                             kind_of_wall = wall_kind[2 * i + side]
                             if kind_of_wall == SLIP:
                                 bar[i] = bar[i] * 0
                             elif kind_of_wall == STICKY:
+                                if ti.static(sliding):
+                                    add_slide(dim, i, side, rel, cells, bar, rec, s, 3 * dim, shared_bar)
                                 bar = bar * 0
                             else:
                                 normal = V(0)
@@ -236,7 +255,12 @@ def backward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, k
                                 mu = friction[2 * i + side]
                                 if kind_of_wall == SEPARATE:
                                     mu = mu * 0
-                                u_bar, _normal_bar, mu_bar = coulomb_adjoint(u, normal, mu, bar)
+                                along = zero
+                                if ti.static(sliding):
+                                    along = slide(dim, i, side, rel, cells, env, wall_velocity)
+                                u_bar, _normal_bar, mu_bar = coulomb_adjoint(u - along, normal, mu, bar)
+                                if ti.static(sliding):
+                                    add_slide(dim, i, side, rel, cells, bar - u_bar, rec, s, 3 * dim, shared_bar)
                                 bar = u_bar
                                 if kind_of_wall != SEPARATE:
                                     shared_bar[rec, s, dim + 2 * i + side] += mu_bar
@@ -256,6 +280,14 @@ def backward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, k
                         value = total_bar
                         for i in ti.static(range(dim)):
                             value[i] *= signs[i]
+                        if ti.static(sliding):
+                            mass = raw[rec, index][dim]
+                            shift = image_shift(dim, c, rel, cells, zero, env, wall_kind, wall_velocity)
+                            shift_bar = zero
+                            for i in ti.static(range(dim)):
+                                value[dim] -= value[i] * shift[i]
+                                shift_bar[i] = -mass * value[i]
+                            image_shift_adjoint(dim, c, rel, cells, shift_bar, wall_kind, rec, s, 3 * dim, shared_bar)
                         raw_bar[0, index] = value
 
     @ti.func

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..core import Outcome
 from ..runtime import taichi
-from .backward import shared_width, tool_width
+from .backward import first_tool, shared_width, tool_width
 from .kernels import backward_kernels, forward_kernels
 from .stencil import BLOCK, PAD, TILE
 
@@ -56,6 +56,8 @@ class Shared(NamedTuple):
     """Friction and softness of each tool [B, E, 2]."""
     wall_friction: Tensor
     """[B, 2 D]."""
+    wall_velocity: Tensor
+    """[B, 2 D, D]."""
     gravity: Tensor
     """[B, D]."""
 
@@ -79,6 +81,8 @@ class Scene:
     keeps_shape: bool
     wall_kind: Tensor
     """int32 [2 D]."""
+    sliding: bool
+    """Whether walls have a velocity."""
     tools: int
     shape: Tensor
     """Samples along each axis of a tool's voxel grid, and where its samples start, int32 [E, D + 1]."""
@@ -167,7 +171,7 @@ class Engine:
         ti = taichi()
         self.scene = scene
         real = ti.f64 if scene.volume.dtype == torch.float64 else ti.f32
-        key = (scene.dimension, real, scene.laws, scene.width, scene.keeps_shape, scene.tools > 0, scene.atomic)
+        key = (scene.dimension, real, scene.laws, scene.width, scene.keeps_shape, scene.tools > 0, scene.sliding, scene.atomic)
         self.substep, self.substeps = forward_kernels(*key)
         self._key = key
         self._threads = int(ti.lang.impl.current_cfg().cpu_max_num_threads)
@@ -240,8 +244,8 @@ class Engine:
         centre, rotation = shared.centre.transpose(0, 1).contiguous(), shared.rotation.transpose(0, 1).contiguous()
         scene = self.scene
         rest = [tensor.contiguous() for tensor in (shared.linear, shared.angular, shared.coefficient)]
-        return (shared.gravity.contiguous(), scene.wall_kind, shared.wall_friction.contiguous(), centre, rotation, *rest,
-                scene.shape, scene.frame, scene.table)  # fmt: skip
+        walls = (scene.wall_kind, shared.wall_friction.contiguous(), shared.wall_velocity.contiguous())
+        return (shared.gravity.contiguous(), *walls, centre, rotation, *rest, scene.shape, scene.frame, scene.table)  # fmt: skip
 
     def segments(self, start: Particles, matter: Matter, shared: Shared, keys: Tensor, first: int, last: int, flags: Tensor,
                  record: bool) -> Iterator[tuple[Segment, Particles]]:  # fmt: skip
@@ -347,7 +351,7 @@ class Engine:
         bars = [field.reshape(-1, *field.shape[2:])[layout.order] if field.numel() else field.new_zeros(1, d, d) for field in bar]
         mass_bar, par_bar = (torch.zeros_like(field) for field in segment.matter)
         bars += [mass_bar, par_bar]
-        sums = mass_bar.new_zeros(segment.depth - 1, layout.slots.shape[0], shared_width(d, scene.tools))
+        sums = mass_bar.new_zeros(segment.depth - 1, layout.slots.shape[0], shared_width(d, scene.tools, scene.sliding))
         tile_bar, raw_bar = torch.empty_like(segment.tile), torch.zeros_like(segment.raw[:1])
         velocity_bar = torch.zeros_like(raw_bar)
         before = (
@@ -376,14 +380,16 @@ class Engine:
 
     def _add_shared(self, segment: Segment, sums: Tensor, shared_bar: Shared) -> None:
         """Sums the blocks' shares of the shared parameters over each environment, in a fixed order."""
-        d, tools = self.scene.dimension, self.scene.tools
+        d, tools, start = self.scene.dimension, self.scene.tools, first_tool(self.scene.dimension, self.scene.sliding)
         batch = shared_bar.gravity.shape[0]
         total = sums.new_zeros(batch, *sums.shape[::2])
         total.index_add_(0, segment.layout.slots[:, d].long(), sums.transpose(0, 1))
         shared_bar.gravity.add_(total[..., :d].sum(1))
         shared_bar.wall_friction.add_(total[..., d : 3 * d].sum(1))
+        if self.scene.sliding:
+            shared_bar.wall_velocity.add_(total[..., 3 * d : start].sum(1).unflatten(-1, (2 * d, d)))
         if tools:
-            parts = total[..., 3 * d :].unflatten(-1, (tools, tool_width(d)))
+            parts = total[..., start:].unflatten(-1, (tools, tool_width(d)))
             centre, rotation, linear, angular, coefficient = parts.split([d, d * d, d, shared_bar.angular.shape[-1], 2], -1)
             env, t = (torch.arange(total.shape[1], device=total.device) < segment.done[:, None]).nonzero().unbind(1)
             substep = segment.first.long()[env] + t

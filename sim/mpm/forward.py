@@ -11,6 +11,7 @@ from ..core import Outcome
 from ..materials import Law
 from ..runtime import taichi
 from .contact import coulomb, tool_velocity
+from .sliding import image_shift, slide
 from .stencil import (
     BLOCK,
     PAD,
@@ -41,7 +42,10 @@ OUT_OF_DOMAIN, TOO_FAST = int(Outcome.OUT_OF_DOMAIN), int(Outcome.TOO_FAST)
 
 
 @ti.func
-def wall_velocity(dim: ti.template(), a: ti.template(), rel, cells, v, wall_kind: ti.template(), friction):
+def at_walls(
+    dim: ti.template(), a: ti.template(), rel, cells, v, wall_kind: ti.template(), friction, sliding: ti.template(), env,
+    wall_velocity: ti.template(),
+):  # fmt: skip
     """The velocity of a node after the walls across axis `a`. `friction` has one entry a wall."""
     result = v
     for side in ti.static(range(2)):
@@ -51,13 +55,19 @@ def wall_velocity(dim: ti.template(), a: ti.template(), rel, cells, v, wall_kind
                 result[a] = v[a] * 0
             elif kind == STICKY:
                 result = v * 0
+                if ti.static(sliding):
+                    result = slide(dim, a, side, rel, cells, env, wall_velocity)
             else:
                 n = v * 0
                 n[a] += 1 - 2 * side
                 mu = v[a] * 0
                 if kind != SEPARATE:
                     mu = friction[2 * a + side]
-                result = coulomb(v, n, mu)
+                if ti.static(sliding):
+                    along = slide(dim, a, side, rel, cells, env, wall_velocity)
+                    result = along + coulomb(v - along, n, mu)
+                else:
+                    result = coulomb(v, n, mu)
     return result
 
 
@@ -73,7 +83,9 @@ class ForwardFunctions(NamedTuple):
 
 
 @cache
-def forward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, atomic: bool) -> Any:
+def forward_functions(
+    dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, sliding: bool, atomic: bool
+) -> Any:
     """The stages of a substep as Taichi functions; the arguments are those of `kernels.forward_kernels`."""
     t = types(dim, real, width)
     V, VM, M = t.V, t.VM, t.M
@@ -186,8 +198,9 @@ def forward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, ke
     def node(
         n, rec, sub, dt, dx, lower, cells, gravity: ti.template(), tools, slots: ti.template(),
         slot_of: ti.template(), blocks_per_axis, raw: ti.template(), grid_velocity: ti.template(),
-        wall_kind: ti.template(), wall_friction: ti.template(), centre: ti.template(), rotation: ti.template(), linear: ti.template(),
-        angular: ti.template(), coefficient: ti.template(), shape: ti.template(), frame: ti.template(), table: ti.template(),
+        wall_kind: ti.template(), wall_friction: ti.template(), wall_velocity: ti.template(),
+        centre: ti.template(), rotation: ti.template(), linear: ti.template(), angular: ti.template(), coefficient: ti.template(),
+        shape: ti.template(), frame: ti.template(), table: ti.template(),
     ):  # fmt: skip
         """Turns the momentum of a node and of its mirror images into velocities."""
         s = n // BLOCK**dim
@@ -202,7 +215,7 @@ def forward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, ke
                 if rel[i] == 1 or rel[i] == cells[i] - 1:
                     beside_wall = 1
             images = 2**dim if beside_wall else 1
-            one = V(1)
+            one, zero = V(1), V(0)
             total = VM(0)
             for c in range(images):
                 exists, image, signs = mirror(dim, c, rel, cells, wall_kind, one)
@@ -210,6 +223,10 @@ def forward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, ke
                     index = node_slot(dim, image + PAD, env, slot_of, blocks_per_axis)
                     if index >= 0:
                         value = raw[rec, index]
+                        if ti.static(sliding):
+                            shift = image_shift(dim, c, rel, cells, zero, env, wall_kind, wall_velocity)
+                            for i in ti.static(range(dim)):
+                                value[i] -= value[dim] * shift[i]
                         for i in ti.static(range(dim)):
                             total[i] += signs[i] * value[i]
                         total[dim] += value[dim]
@@ -224,7 +241,7 @@ def forward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, ke
                                                  angular[env, e], coefficient[env, e], shape, frame, table)  # fmt: skip
                 friction = wall_friction[env]
                 for i in ti.static(range(dim)):
-                    velocity = wall_velocity(dim, i, rel, cells, velocity, wall_kind, friction)
+                    velocity = at_walls(dim, i, rel, cells, velocity, wall_kind, friction, sliding, env, wall_velocity)
             for c in range(images):
                 exists, image, signs = mirror(dim, c, rel, cells, wall_kind, one)
                 if exists:
@@ -233,6 +250,10 @@ def forward_functions(dim: int, real: Any, laws: tuple[Law, ...], width: int, ke
                         value = VM(0)
                         for i in ti.static(range(dim)):
                             value[i] = signs[i] * velocity[i]
+                        if ti.static(sliding):
+                            shift = image_shift(dim, c, rel, cells, zero, env, wall_kind, wall_velocity)
+                            for i in ti.static(range(dim)):
+                                value[i] += shift[i]
                         grid_velocity[rec, index] = value
 
     @ti.func

@@ -21,17 +21,18 @@ LANES = 32
 
 
 @cache
-def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, atomic: bool) -> Any:
+def forward_kernels(
+    dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, sliding: bool, atomic: bool
+) -> Any:
     """The kernels `substep` and `substeps` for a dimension, a precision, and the laws that are present (in the order of the particles' `kind`).
 
-    `width` is the number of law parameters; `tooled` says whether there are tools; `atomic` scatters with atomics, particle by particle,
-    as a
-    GPU wants it.
+    `width` is the number of law parameters; `tooled` says whether there are tools, `sliding` whether walls move; `atomic` scatters with
+    atomics, particle by particle, as a GPU wants it.
     """
     V, VA, VM, VP, V2, W, M, IV = types(dim, real, width)
     A = ti.types.ndarray
     lanes = LANES if atomic else 1
-    f = forward_functions(dim, real, laws, width, keeps_shape, tooled, atomic)
+    f = forward_functions(dim, real, laws, width, keeps_shape, tooled, sliding, atomic)
     push, pull, node, push_block, pull_block, gather_slot = f
 
     @ti.kernel
@@ -44,6 +45,7 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
         owner: A(dtype=ti.i32, ndim=2), slot_of: A(dtype=ti.i32, ndim=2), flags: A(dtype=ti.i32, ndim=2),
         tile: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=VM, ndim=2),
         gravity: A(dtype=V, ndim=1), wall_kind: A(dtype=ti.i32, ndim=1), wall_friction: A(dtype=W, ndim=1),
+        wall_velocity: A(dtype=V, ndim=2),
         centre: A(dtype=V, ndim=3), rotation: A(dtype=M, ndim=3), linear: A(dtype=V, ndim=2), angular: A(dtype=VA, ndim=2),
         coefficient: A(dtype=V2, ndim=2), shape: A(dtype=ti.i32, ndim=2), frame: A(dtype=real, ndim=2), table: A(dtype=VM, ndim=1),
     ):  # fmt: skip
@@ -66,7 +68,7 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
         ti.loop_config(block_dim=BLOCK**dim)
         for n in range(slots.shape[0] * BLOCK**dim):
             node(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, raw, grid_velocity,
-                 wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
+                 wall_kind, wall_friction, wall_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
         if ti.static(atomic):
             ti.loop_config(block_dim=lanes)
             for q in range(blocks.shape[0]):
@@ -91,6 +93,7 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
         owner: A(dtype=ti.i32, ndim=2), slot_of: A(dtype=ti.i32, ndim=2), flags: A(dtype=ti.i32, ndim=2),
         tile: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=VM, ndim=2),
         gravity: A(dtype=V, ndim=1), wall_kind: A(dtype=ti.i32, ndim=1), wall_friction: A(dtype=W, ndim=1),
+        wall_velocity: A(dtype=V, ndim=2),
         centre: A(dtype=V, ndim=3), rotation: A(dtype=M, ndim=3), linear: A(dtype=V, ndim=2), angular: A(dtype=VA, ndim=2),
         coefficient: A(dtype=V2, ndim=2), shape: A(dtype=ti.i32, ndim=2), frame: A(dtype=real, ndim=2), table: A(dtype=VM, ndim=1),
     ):  # fmt: skip
@@ -114,7 +117,7 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
                     gather_slot(s, rec, slots, owner, blocks_per_axis, tile, raw)
                 for n in range(ranges[env, 2] * BLOCK**dim, ranges[env, 3] * BLOCK**dim):
                     node(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, raw, grid_velocity,
-                         wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
+                         wall_kind, wall_friction, wall_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
                 for q in range(ranges[env, 0], ranges[env, 1]):
                     pull_block(q, src, dst, rec, sub, dt, dx, lower, cells, blocks_per_axis, tools, x, v, C, blocks, slot_of, tile,
                                grid_velocity, flags, centre, rotation, linear, angular, coefficient, shape, frame, table)  # fmt: skip
@@ -126,12 +129,14 @@ def forward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keep
 
 
 @cache
-def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, atomic: bool) -> Any:
+def backward_kernels(
+    dim: int, real: Any, laws: tuple[Law, ...], width: int, keeps_shape: bool, tooled: bool, sliding: bool, atomic: bool
+) -> Any:
     """The adjoint kernels `substep_adjoint` and `substeps_adjoint` that belong to `forward_kernels` of the same arguments."""
     V, VA, VM, VP, V2, W, M, IV = types(dim, real, width)
     A = ti.types.ndarray
     lanes = LANES if atomic else 1
-    f = backward_functions(dim, real, laws, width, keeps_shape, tooled, atomic)
+    f = backward_functions(dim, real, laws, width, keeps_shape, tooled, sliding, atomic)
     pull_adjoint, node_adjoint, push_adjoint, pull_block_adjoint, push_block_adjoint, gather_slot = f
 
     @ti.kernel
@@ -148,6 +153,7 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
         tile: A(dtype=VM, ndim=2), tile_bar: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=VM, ndim=2),
         raw_bar: A(dtype=VM, ndim=2), velocity_bar: A(dtype=VM, ndim=2),
         gravity: A(dtype=V, ndim=1), wall_kind: A(dtype=ti.i32, ndim=1), wall_friction: A(dtype=W, ndim=1),
+        wall_velocity: A(dtype=V, ndim=2),
         centre: A(dtype=V, ndim=3), rotation: A(dtype=M, ndim=3), linear: A(dtype=V, ndim=2), angular: A(dtype=VA, ndim=2),
         coefficient: A(dtype=V2, ndim=2), shape: A(dtype=ti.i32, ndim=2), frame: A(dtype=real, ndim=2), table: A(dtype=VM, ndim=1),
     ):  # fmt: skip
@@ -173,7 +179,7 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
         ti.loop_config(block_dim=BLOCK**dim)
         for n in range(slots.shape[0] * BLOCK**dim):
             node_adjoint(n, rec, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, velocity_bar, raw, raw_bar,
-                         wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table,
+                         wall_kind, wall_friction, wall_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table,
                          shared_bar)  # fmt: skip
         if ti.static(atomic):
             ti.loop_config(block_dim=lanes)
@@ -202,6 +208,7 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
         tile: A(dtype=VM, ndim=2), tile_bar: A(dtype=VM, ndim=2), raw: A(dtype=VM, ndim=2), grid_velocity: A(dtype=VM, ndim=2),
         raw_bar: A(dtype=VM, ndim=2), velocity_bar: A(dtype=VM, ndim=2),
         gravity: A(dtype=V, ndim=1), wall_kind: A(dtype=ti.i32, ndim=1), wall_friction: A(dtype=W, ndim=1),
+        wall_velocity: A(dtype=V, ndim=2),
         centre: A(dtype=V, ndim=3), rotation: A(dtype=M, ndim=3), linear: A(dtype=V, ndim=2), angular: A(dtype=VA, ndim=2),
         coefficient: A(dtype=V2, ndim=2), shape: A(dtype=ti.i32, ndim=2), frame: A(dtype=real, ndim=2), table: A(dtype=VM, ndim=1),
     ):  # fmt: skip
@@ -220,7 +227,7 @@ def backward_kernels(dim: int, real: Any, laws: tuple[Law, ...], width: int, kee
                 for n in range(ranges[env, 2] * BLOCK**dim, ranges[env, 3] * BLOCK**dim):
                     node_adjoint(n, t, sub, dt, dx, lower, cells, gravity, tools, slots, slot_of, blocks_per_axis, velocity_bar, raw,
                     raw_bar,
-                                 wall_kind, wall_friction, centre, rotation, linear, angular, coefficient, shape, frame, table,
+                                 wall_kind, wall_friction, wall_velocity, centre, rotation, linear, angular, coefficient, shape, frame, table,
                                  shared_bar)  # fmt: skip
                 for q in range(ranges[env, 0], ranges[env, 1]):
                     push_block_adjoint(q, t, t, dt, dx, lower, blocks_per_axis, x, v, C, F, a, mass, volume, par, kind, stress,

@@ -97,6 +97,9 @@ class MpmModel:
         gravity: [D] or one for each environment [B, D] [m/s^2]; by default 9.81 downwards along the last axis.
         walls: "slip", "separate", "sticky" or "coulomb", for all or for each side (x-, x+, y-, y+, ...).
         wall_friction: Coulomb's coefficient of the walls, for all or for each side.
+        wall_velocity: how each wall slides along itself, [2 D, D] or for each environment [B, 2 D, D] [m/s], in the order of `walls`; by
+            default they rest. Sticky walls carry matter along, Coulomb walls rub it; the other kinds feel no sliding and must rest. Where two
+            walls meet, neither slides across the other.
         effectors: tools.
         dtype: torch.float32 or torch.float64, of all tensors and kernels.
         device: where the tensors lie.
@@ -114,6 +117,7 @@ class MpmModel:
     gravity: Tensor | Sequence[float] | None = None
     walls: str | Sequence[str] = "slip"
     wall_friction: Parameter | Sequence[float] = 0.0
+    wall_velocity: Tensor | Sequence[Sequence[float]] | None = None
     effectors: Sequence[Effector] = ()
     dtype: torch.dtype = torch.float32
     device: str | torch.device = "cpu"
@@ -218,6 +222,22 @@ class MpmModel:
         friction = torch.as_tensor(self.wall_friction).detach()
         if not bool(((friction >= 0) & torch.isfinite(friction)).all()):
             raise ModelError(f"wall_friction is {friction.tolist()}; it must be finite and at least 0.")
+        if self.wall_velocity is not None:
+            self._check_wall_velocity(torch.as_tensor(self.wall_velocity).detach())
+
+    def _check_wall_velocity(self, velocity: Tensor) -> None:
+        d = self.dimension
+        if velocity.ndim not in (2, 3) or velocity.shape[-2:] != (2 * d, d) or not bool(torch.isfinite(velocity).all()):
+            raise ModelError(f"wall_velocity must hold finite numbers, [{2 * d}, {d}] or [B, {2 * d}, {d}], not {tuple(velocity.shape)}.")
+        names = [self.walls] * (2 * d) if isinstance(self.walls, str) else list(self.walls)
+        for side, name in enumerate(names):
+            label = f"{'xyz'[side // 2]}{'-+'[side % 2]}"
+            if bool((velocity[..., side, side // 2] != 0).any()):
+                raise ModelError(f"wall_velocity moves wall {label} along its normal; walls slide along themselves only.")
+            if name in ("slip", "separate") and bool((velocity[..., side, :] != 0).any()):
+                raise ModelError(
+                    f"wall_velocity moves wall {label}, which is a {name} wall and lets matter slide; make it sticky or coulomb."
+                )
 
     def _check_effectors(self) -> None:
         for number, tool in enumerate(self.effectors):

@@ -37,7 +37,7 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
         differentiable=(
             "position", "velocity", "apic_affine", "deformation_gradient", "internal", "effector_position", "effector_rotation",
             "linear_velocity", "angular_velocity", "density", "bulk_modulus", "viscosity", "youngs_modulus", "poisson_ratio",
-            "yield_stress", "hardening", "friction", "softness", "wall_friction", "gravity",
+            "yield_stress", "hardening", "friction", "softness", "wall_friction", "wall_velocity", "gravity",
         ),
         backends=("cpu", "vulkan"),
     )  # fmt: skip
@@ -66,6 +66,7 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
             width=max(2, *(len(material.law_parameters()) for material in materials)),
             keeps_shape=any(material.keeps_shape for material in materials),
             wall_kind=torch.tensor(model.wall_kinds(), dtype=torch.int32, device=model.device),
+            sliding=model.wall_velocity is not None,
             tools=len(model.effectors),
             shape=shape,
             frame=frame,
@@ -180,7 +181,7 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
         turns = turns / torch.linalg.vector_norm(turns, dim=-1, keepdim=True)
         return centre[:, :-1], rotation_matrix(turns[:, :-1]), (centre[:, -1], turns[:, -1])
 
-    def _tensor(self, value: Parameter | Sequence[float]) -> Tensor:
+    def _tensor(self, value: Parameter | Sequence[float] | Sequence[Sequence[float]]) -> Tensor:
         """A tensor of the model's dtype; a number does not pass through f32 on its way."""
         return torch.as_tensor(value, dtype=self._like.dtype, device=self._like.device)
 
@@ -203,8 +204,8 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
         mass = torch.stack(density, 1)[:, self._body] * self._scene.volume
         return mass, torch.stack(rows, 1)[:, self._body]
 
-    def _surroundings(self, batch: int, index: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """Friction and softness of the tools [B, E, 2], friction of the walls [B, 2 D], gravity [B, D]."""
+    def _surroundings(self, batch: int, index: Tensor | None) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Friction and softness of the tools [B, E, 2], friction [B, 2 D] and velocity [B, 2 D, D] of the walls, gravity [B, D]."""
         model, d = self.model, self.model.dimension
         pairs = [
             torch.stack([self._per_environment(tool.friction, batch, index), self._per_environment(tool.softness, batch, index)], -1)
@@ -212,12 +213,15 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
         ]
         coefficient = torch.stack(pairs, 1) if pairs else self._like.new_zeros(batch, 0, 2)
         walls = self._tensor(model.wall_friction)
+        slide = self._like.expand(2 * d, d) if model.wall_velocity is None else self._tensor(model.wall_velocity)
         gravity = [0.0] * (d - 1) + [-9.81] if model.gravity is None else model.gravity
         pull = self._tensor(gravity)
         if index is not None:
             pull = pull[index] if pull.ndim == 2 else pull
             walls = walls[index] if walls.ndim == 2 else walls
-        return coefficient, walls.expand(batch, 2 * d), same_shape("gravity", pull.expand(batch, d), (batch, d), self._like)
+            slide = slide[index] if slide.ndim == 3 else slide
+        pull = same_shape("gravity", pull.expand(batch, d), (batch, d), self._like)
+        return coefficient, walls.expand(batch, 2 * d), slide.expand(batch, 2 * d, d), pull
 
     def _check(self, state: MpmState, control: EffectorControl) -> None:
         b, n, d, e = state.batch, self.model.particles, self.model.dimension, len(self.model.effectors)
