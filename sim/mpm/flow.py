@@ -28,8 +28,9 @@ class Inflow:
     """A mouth from which particles come, a whole layer at a time, as long as the budget lasts.
 
     Layer j passes the mouth at j * interval, j = 0, 1, ..., counted in exact fractions of a control step. Particles are placed at the start of
-    the step in which they are due, so far behind the mouth that they pass it on time. They take the inactive ones of the inflow's particles,
-    in order. Where fewer are left than make a layer, nothing comes: a layer that finds no room is lost, and a budget that nothing leaves runs dry.
+    the step in which they are due, so far behind the mouth and so fast that in free fall they pass it on time and as fast as they should; the
+    room there must be free. They take the inactive ones of the inflow's particles, in order. Where fewer are left than make a layer, nothing
+    comes: a layer that finds no room is lost, and a budget that nothing leaves runs dry.
 
     Args:
         points: one layer, at the mouth [M, D] [m].
@@ -106,6 +107,17 @@ def _across(along: Tensor) -> Tensor:
     return torch.stack([first, torch.linalg.cross(along, first)])
 
 
+def at_start(model: MpmModel, inflow: Inflow) -> tuple[Tensor, Tensor]:
+    """Where the mouth is at the start [M, D], and the velocity of its matter if its tool rests, float64 on the CPU."""
+    places = inflow.points.detach().to("cpu", torch.float64)
+    velocity = torch.as_tensor(inflow.velocity).detach().to("cpu", torch.float64)
+    if inflow.effector is None:
+        return places, velocity
+    tool = model.effectors[inflow.effector]
+    turn = rotation_matrix(torch.tensor(model.start_rotation(tool, inflow.effector), dtype=torch.float64))
+    return places @ turn.T + torch.tensor(list(tool.position), dtype=torch.float64), velocity @ turn.T
+
+
 def check_inflow(model: MpmModel, number: int) -> None:
     """Raises ModelError if an inflow of the model does not make sense."""
     inflow, d = model.inflows[number], model.dimension
@@ -136,15 +148,10 @@ def check_inflow(model: MpmModel, number: int) -> None:
         raise ModelError(
             f"The budget of inflow {number} is {budget}; it must be a whole number of layers of {size} particles, such as {wanted}."
         )
-    places = points.detach().to("cpu", torch.float64)
-    if inflow.effector is not None:
-        if not (isinstance(inflow.effector, int) and 0 <= inflow.effector < len(model.effectors)):
-            raise ModelError(
-                f"Inflow {number} is carried by effector {inflow.effector}; the model has {len(model.effectors)}, counted from 0."
-            )
-        tool = model.effectors[inflow.effector]
-        turn = rotation_matrix(torch.tensor(model.start_rotation(tool, inflow.effector), dtype=torch.float64))
-        places, velocity = places @ turn.T + torch.tensor(list(tool.position), dtype=torch.float64), velocity @ turn.T
+    tool = inflow.effector
+    if tool is not None and not (isinstance(tool, int) and 0 <= tool < len(model.effectors)):
+        raise ModelError(f"Inflow {number} is carried by effector {tool}; the model has {len(model.effectors)}, counted from 0.")
+    places, velocity = at_start(model, inflow)
     # A layer is due at a multiple of dt / denominator into a step, and all of these times occur.
     latest = model.dt * (1 - 1 / inflow.period(model.dt).denominator)
     behind = torch.cat([places, *(places - latest * row for row in velocity.reshape(-1, d))])
@@ -156,23 +163,29 @@ def check_inflow(model: MpmModel, number: int) -> None:
         )
 
 
-def emit(model: MpmModel, state: MpmState, control: EffectorControl, velocities: Sequence[Tensor]) -> MpmState:
-    """The state with all layers that are due in the coming control step; differentiable in the velocities, and in the tools and their motion.
+def emit(
+    model: MpmModel, state: MpmState, control: EffectorControl, velocities: Sequence[Tensor], gravity: Tensor, substep: float
+) -> MpmState:
+    """The state with all layers that are due in the coming control step; differentiable in velocities, gravity, and the tools and their motion.
 
     Args:
         model: whose inflows they are.
         state: at the start of the step.
         control: how the tools move in it.
         velocities: at the mouth of each inflow [B, D] [m/s].
+        gravity: [B, D] [m/s^2].
+        substep: duration of a substep [s].
     """
     start = sum(body.count for body in model.bodies)
     for inflow, velocity in zip(model.inflows, velocities, strict=True):
-        state = _emit(inflow, start, state, control, velocity, model.dt)
+        state = _emit(inflow, start, state, control, velocity, gravity[:, None, None], model.dt, substep)
         start += inflow.budget
     return state
 
 
-def _emit(inflow: Inflow, start: int, state: MpmState, control: EffectorControl, velocity: Tensor, dt: float) -> MpmState:
+def _emit(
+    inflow: Inflow, start: int, state: MpmState, control: EffectorControl, velocity: Tensor, gravity: Tensor, dt: float, substep: float
+) -> MpmState:
     """`emit` for one inflow, whose particles begin at `start`."""
     period, size, age = inflow.period(dt), len(inflow.points), state.age
     p, q = period.numerator, period.denominator
@@ -188,6 +201,9 @@ def _emit(inflow: Inflow, start: int, state: MpmState, control: EffectorControl,
     late = (first[:, None] + layer) * p - age[:, None] * q  # in units of dt / q: whole numbers, so that nothing drifts
     time = late.to(velocity.dtype)[..., None, None] * (dt / q)
     place, speed = _at_mouth(inflow, time, state, control, velocity)
+    # Back to the start of the step along the path that substeps follow: n of them take x to x + n h v + g h^2 n (n + 1) / 2.
+    place = place - time * speed + gravity * (time * (time - substep) / 2)
+    speed = speed - time * gravity
     rows = rank.clamp(0, most * size - 1)[..., None].expand(-1, -1, velocity.shape[1])
 
     def put(field: Tensor, new: Tensor | float) -> Tensor:
@@ -199,7 +215,7 @@ def _emit(inflow: Inflow, start: int, state: MpmState, control: EffectorControl,
 
     F = state.deformation_gradient
     return state.replace(
-        position=put(state.position, (place - time * speed).flatten(1, 2).gather(1, rows)),
+        position=put(state.position, place.flatten(1, 2).gather(1, rows)),
         velocity=put(state.velocity, speed.flatten(1, 2).gather(1, rows)),
         apic_affine=put(state.apic_affine, 0.0),
         deformation_gradient=put(F, torch.eye(F.shape[-1])) if F.shape[1] else F,

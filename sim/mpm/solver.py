@@ -12,7 +12,7 @@ from ..core import Capabilities, Outcome, Solver, keep_failed, same_shape
 from ..materials import Parameter
 from ..runtime import start
 from .engine import Engine, Scene
-from .flow import drained, emit
+from .flow import at_start, drained, emit
 from .model import EffectorControl, MpmModel, MpmState
 from .rotation import rotation_matrix, turned
 from .step import MpmStep
@@ -42,7 +42,7 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
             "linear_velocity", "angular_velocity", "density", "bulk_modulus", "viscosity", "youngs_modulus", "poisson_ratio",
             "yield_stress", "hardening", "friction_angle", "cohesion", "critical_compression", "critical_stretch", "max_stiffening",
             "shear_modulus", "consistency", "flow_index", "regularization",
-            "friction", "softness", "wall_friction", "wall_velocity", "gravity",
+            "friction", "softness", "wall_friction", "wall_velocity", "gravity", "inflow_velocity",
         ),
         backends=("cpu", "vulkan"),
     )  # fmt: skip
@@ -103,11 +103,11 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
     # ---- states and controls
 
     def initial_state(self, batch: int = 1) -> MpmState:
-        """The model's bodies and tools as they start, in `batch` environments."""
+        """The model's bodies and tools as they start, in `batch` environments; what inflows are to emit waits at their mouths, inactive."""
         model, d = self.model, self.model.dimension
         to: dict[str, Any] = {"dtype": model.dtype, "device": model.device}
         bodies = sum(body.count for body in model.bodies)
-        waiting = [inflow.points.to(**to).repeat(inflow.budget // len(inflow.points), 1) for inflow in model.inflows]
+        waiting = [at_start(model, inflow)[0].to(**to).repeat(inflow.budget // len(inflow.points), 1) for inflow in model.inflows]
         x = torch.cat([*(body.points.to(**to) for body in model.bodies), *waiting])
         rest = self._like.new_zeros(len(x) - bodies, d)
         v = torch.cat([*(self._start_velocity(number) for number in range(len(model.bodies))), rest])
@@ -152,15 +152,25 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
 
     def _whole_step(self, state: MpmState, control: EffectorControl, index: Tensor | None) -> MpmState:
         """Emits, advances and drains environments that all still run; `index` says which of a larger batch they are."""
-        velocities = [self._per_environment(inflow.velocity, state.batch, index, (self.model.dimension,)) for inflow in self.model.inflows]
-        end = self._advance(emit(self.model, state, control, velocities), control, index)
+        end = self._advance(state, control, index)
         return end.replace(active=drained(self.model, end), age=state.age + 1)
 
+    def _emitted(self, state: MpmState, control: EffectorControl, index: Tensor | None) -> MpmState:
+        """The state with the layers that are due in the step; the same object if there are none."""
+        if not self.model.inflows:
+            return state
+        d = self.model.dimension
+        velocities = [self._per_environment(inflow.velocity, state.batch, index, (d,)) for inflow in self.model.inflows]
+        return emit(self.model, state, control, velocities, self._surroundings(state.batch, index)[-1], self._scene.dt)
+
     def _advance(self, state: MpmState, control: EffectorControl, index: Tensor | None) -> MpmState:
-        """The substeps of environments that all still run."""
-        status = self._readiness(state, control)
+        """What inflows emit, and the substeps."""
+        given, status = state, self._readiness(state, control)
+        if not bool(status.any()):  # only then, since a NaN must not reach the derivatives of what environments share
+            state = self._emitted(given, control, index)
+            status = status if state is given else self._readiness(state, control)
         if bool(status.any()):
-            return self._advance_ready(state, control, index, status)
+            return self._advance_ready(given, control, index, status)
         centre, rotation, end = self._motion(state, control)
         mass, par = self._matter(state.batch, index)
         active = None if bool(state.active.all()) else state.active
