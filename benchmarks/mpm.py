@@ -42,7 +42,7 @@ class Size(NamedTuple):
     """A scene of the benchmark."""
 
     material: str
-    count: int
+    edge: int
     """Particles along each axis of the cube."""
     batch: int = 1
     peer: bool = True
@@ -51,7 +51,7 @@ class Size(NamedTuple):
     @property
     def words(self) -> str:
         """Particles, grid, batch."""
-        particles = round(self.count**3 / 1000)
+        particles = round(self.edge**3 / 1000)
         return f"{particles}k particles, {CELLS}^3 cells" + (f", batch {self.batch}" if self.batch > 1 else "")
 
 
@@ -102,7 +102,7 @@ def scene_rows(size: Size, rounds: int, peer: bool) -> list[Row]:
     """Particle substeps a second forward and of the gradient, and peak memory, of one scene; per particle of the whole batch."""
     with ExitStack() as stack:
         ours = stack.enter_context(_ours())
-        particles = ours.ask("make", material=size.material, count=size.count, batch=size.batch) * size.batch * SUBSTEPS
+        particles = ours.ask("make", material=size.material, count=size.edge, batch=size.batch) * size.batch * SUBSTEPS
         workers = [(ours, "forward", "ours forward"), (ours, "gradient", "ours gradient")]
         others: dict[str, Worker] = {}
         wanted = [way for way, asked in (("forward", peer), ("gradient", peer and size.peer_gradient)) if asked]
@@ -215,11 +215,11 @@ def _peer(**environment: str) -> Iterator[Worker]:
 
 def _made(other: Worker, size: Size, gradient: bool) -> bool:
     """Builds the peer's scene; says so where it cannot be built."""
-    scene: dict[str, Any] = {"material": size.material, "count": size.count, "batch": size.batch}
+    scene: dict[str, Any] = {"material": size.material, "count": size.edge, "batch": size.batch}
     try:
         particles = other.ask("make", **scene, cells=CELLS, dt=DT, substeps=SUBSTEPS, gradient=gradient)
-        if particles != size.count**3:
-            raise WorkerError(f"it made {particles} particles, not {size.count**3}")
+        if particles != size.edge**3:
+            raise WorkerError(f"it made {particles} particles, not {size.edge**3}")
     except WorkerError as error:
         print(f"{PEER}, {size.material}, {size.words}: {error}", file=sys.stderr)
         return False

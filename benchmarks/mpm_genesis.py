@@ -1,6 +1,6 @@
 """The peer of the MPM benchmark: Genesis on its CPU backend. A script for the peer's interpreter, which need not have pliant.
 
-The scene is that of `mpm_scene.py`: a cube of eight particles a cell that turns in a box, and falls; same grid, substeps, time step, moduli.
+The scene is that of `mpm_ours.py`: a cube of eight particles a cell that turns in a box, and falls; same grid, substeps, time step, moduli.
 Its liquid has no equation of state of Tait's and no viscosity, so that it does less work than ours.
 """
 
@@ -10,6 +10,7 @@ import os
 import resource
 import sys
 import time
+from typing import Any
 
 os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("QD_NUM_THREADS", str(os.cpu_count()))  # by itself it would use one
@@ -18,13 +19,17 @@ os.environ.setdefault("QD_NUM_THREADS", str(os.cpu_count()))  # by itself it wou
 class Scene:
     """One scene of Genesis, and the times of its steps."""
 
-    def make(self, material, count, batch, cells, dt, substeps, gradient):
+    scene: Any
+    body: Any
+    velocity: Any
+    before: float
+
+    def make(self, material: str, count: int, batch: int, cells: int, dt: float, substeps: int, gradient: bool) -> int:
         """Builds the scene; returns how many particles an environment has."""
         import genesis as gs
         import torch
 
         gs.init(backend=gs.cpu, precision="32", logging_level="error")
-        self.torch, self.substeps = torch, substeps
         before = peak()
         cell = 1 / cells
         scene = gs.Scene(
@@ -48,14 +53,14 @@ class Scene:
             self.body.set_velocity(self.velocity)
         return int(self.body.n_particles)
 
-    def forward(self):
+    def forward(self) -> float:
         """Seconds of a control step."""
         start = time.perf_counter()
         self.scene.step()
         self.body.get_state()
         return time.perf_counter() - start
 
-    def gradient(self):
+    def gradient(self) -> float:
         """Seconds of the derivative of one control step with respect to the velocities."""
         velocity = self.velocity.clone().requires_grad_()
         self.scene.reset()
@@ -69,23 +74,17 @@ class Scene:
             raise RuntimeError("the gradient is missing or not finite")
         return seconds
 
-    def memory(self):
+    def memory(self) -> float:
         """What the process has grown by since before the scene, at its peak [MiB]."""
         return peak() - self.before
 
-    def version(self):
-        """Of Genesis."""
-        from importlib.metadata import version
 
-        return version("genesis-world")
-
-
-def peak():
+def peak() -> float:
     """The most memory that this process has held [MiB]."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
 
 
-def main():
+def main() -> None:
     """Answers requests, one JSON object a line, as `workers.serve` does; Genesis' own messages go to standard error."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
