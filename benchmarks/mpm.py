@@ -1,114 +1,279 @@
-"""MPM: particle substeps a second, forward and backward; compile time with an empty and with a filled kernel cache; peak memory.
+"""MPM: particle substeps a second, forward and gradient, beside Genesis in turns; memory, cold start, stages, and the share of bandwidth.
 
-Every figure comes from a process of its own, since Taichi compiles once in a process and peak memory only grows.
+`pliant bench mpm` measures; `python -m pliant.benchmarks.mpm --out docs/results/mpm.md` writes the table too. The peer comes with the extra
+`bench`. Its dependencies may clash with others: it can live in an environment of its own, whose interpreter `PLIANT_BENCH_PYTHON` names.
+Where it is missing its columns stay empty.
+
+Every scene has processes of its own, since Taichi compiles once in a process and peak memory only grows.
 """
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
-import resource
+import platform
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
 
+from ..storage import write_whole
 from . import Row
+from .mpm_ours import CELLS, DT, STAGES, SUBSTEPS
+from .workers import Worker, WorkerError, peer_python
 
-MATERIALS = ("liquid", "elastic")
-SIZES = {"8k": 20, "64k": 40}
-"""Particles along each axis of the cube, eight in a cell."""
-CELLS = 64
-SUBSTEPS = 20
-REPEATS = 5
+__all__ = ["COMMAND", "SIZES", "STAGES", "Size", "bench", "cold_rows", "has_peer", "rollout_rows", "scene_rows", "stage_rows", "table"]
+
+PEER = "genesis"
+OURS_COMMAND = (sys.executable, "-m", "pliant.benchmarks.mpm_ours")
+PEER_SCRIPT = Path(__file__).with_name("mpm_genesis.py")
+NO_PEER = (
+    "Genesis is not installed, so nothing stands beside our figures: pip install 'pliant[bench]', or set PLIANT_BENCH_PYTHON to an interpreter"
+    " that has it."
+)
 
 
-def bench() -> list[Row]:
-    """The rows of `pliant bench mpm`."""
+class Size(NamedTuple):
+    """A scene of the benchmark."""
+
+    material: str
+    edge: int
+    """Particles along each axis of the cube."""
+    batch: int = 1
+    peer: bool = True
+    peer_gradient: bool = False
+
+    @property
+    def words(self) -> str:
+        """Particles, grid, batch."""
+        particles = round(self.edge**3 / 1000)
+        return f"{particles}k particles, {CELLS}^3 cells" + (f", batch {self.batch}" if self.batch > 1 else "")
+
+
+SIZES = (
+    Size("liquid", 20),
+    Size("liquid", 20, batch=4, peer=False),
+    Size("liquid", 20, batch=16),
+    Size("liquid", 32),
+    Size("liquid", 40),
+    Size("liquid", 64),
+    Size("elastic", 20),
+    Size("elastic", 20, batch=4, peer=False),
+    Size("elastic", 20, batch=16, peer=False),
+    Size("elastic", 32),
+    Size("elastic", 40, peer_gradient=True),
+    Size("elastic", 64),
+)
+PROFILED = 40
+"""Particles along each axis where stages, bandwidth and cold start are measured."""
+ROUNDS = 3
+STEPS = (250, 1000)
+
+
+def bench(sizes: Sequence[Size] = SIZES, rounds: int = ROUNDS, profiled: int = PROFILED, steps: Sequence[int] = STEPS) -> list[Row]:
+    """The rows of `pliant bench mpm`.
+
+    Args:
+        sizes: the scenes.
+        rounds: ours and the peer's steps are timed so many times in turns; the median counts.
+        profiled: particles along each axis of the scene for stages, bandwidth and cold start.
+        steps: two numbers of control steps whose gradients' peak memory is compared.
+    """
+    peer = has_peer()
+    if not peer:
+        print(NO_PEER, file=sys.stderr)
     rows: list[Row] = []
-    for material in MATERIALS:
-        with tempfile.TemporaryDirectory() as cache:
-            cold = _measured(material, SIZES["8k"], cache)
-            found = {size: _measured(material, count, cache) for size, count in SIZES.items()}
-        grid = f"{CELLS}^3 cells"
-        for size, figures in found.items():
-            place = f"{size} particles, {grid}"
-            for way in ("forward", "backward"):
-                speed = figures["particles"] * SUBSTEPS / figures[way]
-                rows.append(_row(f"{material} {way}", place, speed, "particle substeps/s", more_is_better=True))
-            rows.append(_row(f"{material} peak memory", place, figures["memory"], "MiB", more_is_better=False))
-        for cache_kind, figures in (("empty", cold), ("filled", found["8k"])):
-            rows.append(_row(f"{material} compile, {cache_kind} cache", grid, figures["compile"], "s", more_is_better=False))
+    with tempfile.TemporaryDirectory() as cache:
+        for material in dict.fromkeys(size.material for size in sizes):
+            rows += cold_rows(material, profiled, str(Path(cache) / material), peer)
+    for size in sizes:
+        rows += scene_rows(size, rounds, peer and size.peer)
+    for material in dict.fromkeys(size.material for size in sizes):
+        rows += stage_rows(material, profiled)
+    return rows + rollout_rows(steps)
+
+
+def scene_rows(size: Size, rounds: int, peer: bool) -> list[Row]:
+    """Particle substeps a second forward and of the gradient, and peak memory, of one scene; per particle of the whole batch."""
+    with ExitStack() as stack:
+        ours = stack.enter_context(_ours())
+        particles = ours.ask("make", material=size.material, count=size.edge, batch=size.batch) * size.batch * SUBSTEPS
+        workers = [(ours, "forward", "ours forward"), (ours, "gradient", "ours gradient")]
+        others: dict[str, Worker] = {}
+        wanted = [way for way, asked in (("forward", peer), ("gradient", peer and size.peer_gradient)) if asked]
+        for way in wanted:
+            other = others[way] = stack.enter_context(_peer())
+            if _made(other, size, way == "gradient"):
+                workers.insert(1, (other, way, f"peer {way}"))
+        times: dict[str, list[float]] = {name: [] for *_, name in workers}
+        memory: dict[str, float] = {}
+        for turn in range(rounds + 1):
+            for worker, way, name in list(workers):
+                try:
+                    seconds = worker.ask(way)
+                except WorkerError as error:
+                    if worker is ours:
+                        raise
+                    print(f"{PEER}, {size.material}, {size.words}, {way}: {error}", file=sys.stderr)
+                    workers.remove((worker, way, name))
+                    continue
+                if turn:  # the first compiles
+                    times[name].append(seconds)
+                if name == "ours forward" and not turn:
+                    memory["ours forward"] = ours.ask("memory")
+        memory["ours gradient"] = ours.ask("memory")
+        memory.update({f"peer {way}": other.ask("memory") for way, other in others.items() if times.get(f"peer {way}")})
+    rows = []
+    for way in ("forward", "gradient"):
+        found = {side: statistics.median(times[f"{side} {way}"]) for side in ("ours", "peer") if times.get(f"{side} {way}")}
+        speed = {side: particles / seconds for side, seconds in found.items()}
+        rows.append(_row(f"{size.material} {way}", size.words, speed["ours"], "particle substeps/s", peer=speed.get("peer"), more=True))
+    ratio = statistics.median(times["ours gradient"]) / statistics.median(times["ours forward"])
+    rows.append(_row(f"{size.material} gradient over forward", size.words, ratio, "times as long"))
+    for way in ("forward", "gradient"):
+        rows.append(_row(f"{size.material} peak memory, {way}", size.words, memory[f"ours {way}"], "MiB", peer=memory.get(f"peer {way}")))
     return rows
 
 
-def figures(material: str, count: int) -> dict[str, float]:
-    """Times of a cube that falls and turns in a box: `SUBSTEPS` substeps forward, and backward through them.
+def cold_rows(material: str, count: int, cache: str, peer: bool) -> list[Row]:
+    """Seconds from the start of the process to its first gradient, imports included: with an empty kernel cache, then with a filled one."""
+    size = Size(material, count)
+    rows = []
+    for kind in ("empty", "filled"):
+        with _ours(TI_OFFLINE_CACHE_FILE_PATH=cache) as ours:
+            ours.ask("make", material=material, count=count)
+            ours.ask("gradient")
+            seconds = time.perf_counter() - ours.started
+        other_seconds = None
+        if peer and material == "elastic":
+            with _peer(QD_OFFLINE_CACHE_FILE_PATH=f"{cache}-{PEER}") as other:
+                if _made(other, size, True):
+                    try:
+                        other.ask("gradient")
+                        other_seconds = time.perf_counter() - other.started
+                    except WorkerError as error:
+                        print(f"{PEER}, {material}, first gradient: {error}", file=sys.stderr)
+        rows.append(_row(f"{material} first gradient, {kind} cache", size.words, seconds, "s", peer=other_seconds))
+    return rows
 
-    Args:
-        material: liquid or elastic.
-        count: particles along each axis.
 
-    Returns:
-        `particles`; medians `forward` and `backward` (with the recomputation of the substeps) [s]; `compile`, what the first step took
-        longer than the others [s]; `memory`, the growth of the process from before the scene to its peak [MiB].
-    """
+def stage_rows(material: str, count: int) -> list[Row]:
+    """The stages of a substep and of its adjoint, and the forward substep's share of the machine's bandwidth."""
+    words = Size(material, count).words
+    with _ours(TI_KERNEL_PROFILER="1") as ours:
+        ours.ask("make", material=material, count=count)
+        stages = ours.ask("stages", repeats=4)
+        traffic = ours.ask("traffic")
+        bandwidth = ours.ask("bandwidth")
+    rows = [_row(f"{material} stage: {name}", words, 1e3 * seconds, "ms") for name, seconds in stages.items()]
+    forward = sum(seconds for name, seconds in stages.items() if "adjoint" not in name)
+    rows.append(_row(f"{material} bytes a substep, forward", words, traffic / 1e6, "MB"))
+    rows.append(_row("bandwidth of a = b + 3 c", "3 x 128 MiB", bandwidth / 1e9, "GB/s", more=True))
+    rows.append(_row(f"{material} share of that bandwidth, forward", words, traffic / forward / bandwidth, "of 1", more=True))
+    return rows
+
+
+def rollout_rows(steps: Sequence[int], count: int = 20) -> list[Row]:
+    """Peak memory of a gradient through few and through many control steps of one substep, with a checkpoint every sqrt(T) steps."""
+    few, many = steps
+    words = Size("liquid", count).words
+    with _ours() as ours:
+        ours.ask("make", material="liquid", count=count, substeps=1)
+        ours.ask("rollout", steps=2)
+        ours.ask("settled")
+        small = ours.ask("rollout", steps=few)
+        large = ours.ask("rollout", steps=many)
+    rows = [_row(f"peak memory of a gradient through {n:,} steps", words, used, "MiB") for n, used in ((few, small), (many, large))]
+    if small > 0:
+        growth = f"its growth from {few:,} to {many:,} steps; sqrt is {(many / few) ** 0.5:.2f}"
+        rows.append(_row(growth, words, large / small, "times"))
+    return rows
+
+
+def has_peer() -> bool:
+    """Whether the peer's interpreter has Genesis."""
+    code = "import importlib.util, sys; sys.exit(importlib.util.find_spec('genesis') is None)"
+    return subprocess.run([peer_python(), "-c", code], check=False, capture_output=True).returncode == 0
+
+
+@contextmanager
+def _ours(**environment: str) -> Iterator[Worker]:
+    with Worker(OURS_COMMAND, environment) as worker:
+        yield worker
+
+
+@contextmanager
+def _peer(**environment: str) -> Iterator[Worker]:
+    with Worker((peer_python(), str(PEER_SCRIPT)), environment) as worker:
+        yield worker
+
+
+def _made(other: Worker, size: Size, gradient: bool) -> bool:
+    """Builds the peer's scene; says so where it cannot be built."""
+    scene: dict[str, Any] = {"material": size.material, "count": size.edge, "batch": size.batch}
+    try:
+        particles = other.ask("make", **scene, cells=CELLS, dt=DT, substeps=SUBSTEPS, gradient=gradient)
+        if particles != size.edge**3:
+            raise WorkerError(f"it made {particles} particles, not {size.edge**3}")
+    except WorkerError as error:
+        print(f"{PEER}, {size.material}, {size.words}: {error}", file=sys.stderr)
+        return False
+    return True
+
+
+def _row(what: str, size: str, ours: float, unit: str, *, peer: float | None = None, more: bool = False) -> Row:
+    name = None if peer is None else PEER
+    return Row.of("mpm", what, size, "float32", ours, unit, more_is_better=more, peer=peer, peer_name=name)
+
+
+# ---- the table
+
+
+def table(rows: Sequence[Row]) -> str:
+    """The rows in Markdown, with the machine and what ran on it."""
+    code = "from importlib.metadata import version; print(version('genesis-world'))"
+    found = subprocess.run([peer_python(), "-c", code], check=False, capture_output=True, text=True)
+    peer = f"genesis-world {found.stdout.strip()}" if found.returncode == 0 else "no peer"
+    import taichi
     import torch
 
-    from ..sim.mpm import MpmSolver
-
-    before = _peak()
-    solver = MpmSolver(_model(material, count))
-    state, control = solver.initial_state(1), solver.rest_control(1)
-    forward, backward = [], []
-    for _ in range(REPEATS + 1):
-        start = time.perf_counter()
-        with torch.no_grad():
-            solver.step(state, control)
-        forward.append(time.perf_counter() - start)
-        velocity = state.velocity.clone().requires_grad_()
-        end = solver.step(state.replace(velocity=velocity), control)
-        start = time.perf_counter()
-        torch.autograd.grad(end.position.square().sum(), velocity)
-        backward.append(time.perf_counter() - start)
-        state = end.detach()
-    medians = {"forward": statistics.median(forward[1:]), "backward": statistics.median(backward[1:])}
-    compiling = forward[0] + backward[0] - sum(medians.values())
-    return {"particles": solver.model.particles, **medians, "compile": compiling, "memory": _peak() - before}
+    versions = f"taichi {'.'.join(map(str, taichi.__version__))}, torch {torch.__version__.split('+')[0]}, {peer}"
+    lines = [
+        "# MPM: speed and memory",
+        "",
+        f"`{COMMAND}`",
+        f"{os.cpu_count()} cores, {platform.machine()}; {versions}. f32, {SUBSTEPS} substeps of {DT:g} s a control step.",
+        "Ours and the peer took turns in one run, the peer on all cores too. A gradient runs its substeps once more; that is counted.",
+        "A ratio above 1 means that ours is better.",
+        "",
+        "| what | size | ours | Genesis | unit | ratio |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        other = "" if row.peer is None else f"{row.peer:.3g}"
+        ratio = "" if row.ratio is None else f"{row.ratio:.1f}"
+        lines.append(f"| {row.what} | {row.size} | {row.ours:.3g} | {other} | {row.unit} | {ratio} |")
+    return "\n".join(lines) + "\n"
 
 
-def _model(material: str, count: int) -> Any:
-    import torch
-
-    from ..sim.materials import FixedCorotated, Liquid
-    from ..sim.mpm import Body, MpmModel
-
-    cell, dt = 1 / CELLS, 2e-4
-    spacing = cell / 2
-    axis = 0.5 + spacing * (torch.arange(count, dtype=torch.float64) - 0.5 * (count - 1))
-    points = torch.cartesian_prod(axis, axis, axis)
-    turning = 2.0 * torch.stack((0.5 - points[:, 1], points[:, 0] - 0.5, torch.zeros(len(points), dtype=torch.float64)), 1)
-    kind = Liquid(1000.0, 1e5, 0.01) if material == "liquid" else FixedCorotated(1000.0, 1e5, 0.3)
-    body = Body(points, kind, spacing**3, turning)
-    return MpmModel([body], (0.0, 0.0, 0.0), (1.0, 1.0, 1.0), cell, dt * SUBSTEPS, substeps=SUBSTEPS)
+COMMAND = "python -m pliant.benchmarks.mpm --out docs/results/mpm.md"
 
 
-def _measured(material: str, count: int, cache: str) -> dict[str, float]:
-    """`figures` of a new process that keeps its kernels in the folder `cache`."""
-    code = f"import json, pliant.benchmarks.mpm as mpm; print(json.dumps(mpm.figures({material!r}, {count})))"
-    environment = {**os.environ, "TI_OFFLINE_CACHE_FILE_PATH": cache}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        raise RuntimeError(f"the measurement of {material} failed: {(done.stderr.strip().splitlines() or ['no message'])[-1]}")
-    return json.loads(done.stdout.splitlines()[-1])
+def main() -> None:
+    """Reads the command line, measures, and writes the table."""
+    parser = argparse.ArgumentParser(description="MPM, ours beside Genesis, as a table.")
+    parser.add_argument("--out", type=Path, default=None, help="where the table goes, besides the screen")
+    given = parser.parse_args()
+    text = table(bench())
+    print(text)
+    if given.out is not None:
+        write_whole(given.out, lambda file: file.write(text.encode()))
 
 
-def _row(what: str, size: str, ours: float, unit: str, *, more_is_better: bool) -> Row:
-    return Row.of("mpm", what, size, "float32", ours, unit, more_is_better=more_is_better)
-
-
-def _peak() -> float:
-    """The most memory that this process has held [MiB]."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**10 if sys.platform != "darwin" else 2**20)
+if __name__ == "__main__":
+    main()

@@ -26,7 +26,6 @@ from pliant.app.play import FRAMES, Film, play
 from pliant.app.results import RunFolder, load_actions
 from pliant.app.table import capabilities, capability_markdown
 from pliant.benchmarks import Row
-from pliant.benchmarks.mpm import figures
 from pliant.envs.registry import TASKS
 from pliant.errors import OptionError, UnknownNameError
 from pliant.sim import SOLVERS, solver_class
@@ -592,14 +591,6 @@ def test_bench_prints_rows_for_people_and_programs(monkeypatch):
     assert [row["ratio"] for row in found] == [2.0, 0.5, None]
     assert list(found[0]) == ["bench", "what", "size", "dtype", "ours", "peer", "peer_name", "unit", "ratio"]
     assert "3 (other)" in cli("bench", "fake").stdout
-
-
-def test_the_mpm_benchmark_measures_something():
-    found = figures("liquid", 6)
-    assert found["particles"] == 216
-    assert found["forward"] > 0
-    assert found["backward"] > 0
-    assert found["memory"] >= 0
 
 
 # what people type

@@ -9,6 +9,7 @@ from pliant.errors import ModelError, ShapeError
 from pliant.sim.core import Outcome
 from pliant.sim.materials import FixedCorotated, Liquid
 from pliant.sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver, MpmState
+from pliant.sim.mpm.engine import Engine
 from pliant.sim.mpm.rotation import rotation_matrix, turned
 from pliant.sim.rollout import rollout
 from pliant.sim.sdf import Box, GridSdf, Sphere
@@ -95,6 +96,19 @@ def test_a_batch_gives_the_same_bits_as_its_environments_alone(dimension):
     for env in range(3):
         alone = play(solver, state[env], turning(solver, 1), 6)
         assert all(torch.equal(a, b) for a, b in zip(alone.tensors(), together[env].tensors(), strict=True))
+
+
+@pytest.mark.parametrize("dimension", [2, 3])
+def test_threads_that_share_each_stage_give_what_one_alone_gives(dimension, monkeypatch):
+    results = []
+    for alone in (True, False):
+        monkeypatch.setattr(Engine, "by_environment", lambda self, x, alone=alone: alone)
+        solver = corner_scene("elastoplastic", dimension, walls="slip")
+        state = solver.initial_state(2)
+        velocity = (state.velocity * torch.tensor([1.0, -0.4], dtype=torch.float64).view(2, 1, 1)).requires_grad_()
+        end = play(solver, state.replace(velocity=velocity), turning(solver, 2), 4)
+        results.append((score(end), torch.autograd.grad(score(end).sum(), velocity)[0]))
+    assert all(torch.allclose(a, b, rtol=1e-12, atol=1e-12) for a, b in zip(*results, strict=True))
 
 
 def test_the_same_run_gives_the_same_bits_and_leaves_its_inputs_alone():

@@ -22,7 +22,7 @@ CHUNK = 32
 """The backward pass records at most this many substeps at a time, so that its memory does not grow with the length of a step."""
 
 
-ALONE = 4000
+ALONE = 10_000
 """Below so many particles an environment is faster on one thread than on two that wait for each other."""
 
 
@@ -215,7 +215,7 @@ class Engine:
     def by_environment(self, x: Tensor) -> bool:
         """Whether each environment runs on a thread of its own; otherwise all threads share every stage of a substep.
 
-        Waiting for each other costs the threads as much as a few thousand particles do.
+        Starting the stages costs as much as some thousand particles do.
         """
         return not self.scene.atomic and (x.shape[0] >= self._threads or x.shape[1] < ALONE)
 
