@@ -48,7 +48,8 @@ def column_collapse(aspect: float = 1.0, friction_angle: float = 30.25, cells: i
 
     Returns:
         The 99th percentile of the particles beyond the base, over the base, after 5 sqrt(height / g). Further: the kinetic energy that is left,
-        over the largest, at most 0.1 %; and for a < 1.15, where the top at the wall keeps its height, what it lost, at most 10 %.
+        over the largest, at most 1 %, in elastic waves, which nothing damps; and for a < 1.15, where the top at the wall keeps its height, what it
+        lost, at most 10 %.
     """
     require_range(aspect=aspect, low=0.2, high=30)
     require_range(friction_angle=friction_angle, high=45)
@@ -76,7 +77,7 @@ def column_collapse(aspect: float = 1.0, friction_angle: float = 30.25, cells: i
         energies.append(float((state.velocity**2).sum()))
     x, y = state.position[0].T
     value, exact = float(x.quantile(0.99)) / base - 1, run_out(aspect)
-    further = [Check("kinetic energy left", energies[-1] / max(energies), 1e-3)]
+    further = [Check("kinetic energy left", energies[-1] / max(energies), 0.01)]
     if aspect < 1.15:
         top = float(y[x < 0.1 * base].max()) + spacing / 2
         further.append(Check("loss of height", abs(top / height - 1), 0.1))
