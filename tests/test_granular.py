@@ -77,6 +77,16 @@ def test_triaxial_compression_yields_at_mohr_and_coulombs_stress(cohesion):
     assert (most - least) / 2 == pytest.approx((most + least) / 2 * math.sin(PHI) + cohesion * math.cos(PHI), rel=1e-10)
 
 
+def test_a_layer_that_shears_at_constant_volume_has_the_friction_of_a_slope_of_angle_atan_sin_phi():
+    """Principal axes of flow lie at 45 degrees to the layer, so that shear over normal stress is sin phi, not tan phi; Davis 1968."""
+    F = torch.eye(2, dtype=torch.float64) * math.exp(-5e-4)
+    L = torch.tensor([[0.0, 1.0], [0.0, 0.0]], dtype=torch.float64)
+    for _ in range(100):
+        F, _, tau = respond(sand(), F, L, a=0.0, dt=1e-3)
+    assert float(tau[0, 1] / -tau[1, 1]) == pytest.approx(math.sin(PHI), rel=2e-3)
+    assert math.tan(PHI) / math.sin(PHI) > 1.1
+
+
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_sand_within_the_cone_is_elastic(dimension):
     """Just below the yield stress of the tests above nothing flows, and the stress is Hencky's."""

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from pliant.errors import OptionError, UnknownNameError
-from pliant.sim.materials import Liquid
+from pliant.sim.materials import Liquid, Sand
 from pliant.sim.mpm import MpmSolver
-from pliant.validation import CASES, Check, Measured, case, case_names, mpm_fluids, mpm_gradients, run_case
+from pliant.validation import CASES, Check, Measured, case, case_names, mpm_fluids, mpm_gradients, mpm_granular, run_case
 from pliant.validation.mpm_fluids import poiseuille_velocity
 from pliant.validation.mpm_solids import fundamental
 
@@ -22,6 +22,7 @@ QUICK = {
     "mpm.bar_frequency": {"youngs_modulus": 2e5, "cells": 16},
     "mpm.incline": {"angle": 40.0, "friction": 0.5, "aspect": 2.0},
     "mpm.angular_momentum": {"steps": 300, "dtype": "float64"},
+    "mpm.column_collapse": {"aspect": 1.2, "friction_angle": 29.5, "cells": 20},
 }
 
 
@@ -51,6 +52,13 @@ def test_a_liquid_of_another_viscosity_than_it_claims_fails(monkeypatch):
     result = run_case("mpm.poiseuille", {"cells": 12})
     assert not result.passed
     assert result.error > result.tolerance
+
+
+def test_sand_with_less_friction_than_it_claims_fails(monkeypatch):
+    monkeypatch.setattr(mpm_granular, "Sand", lambda *elastic_and_angle: Sand(*elastic_and_angle[:3], 0.7 * elastic_and_angle[3]))
+    result = run_case("mpm.column_collapse", {"cells": 20})
+    assert not result.passed
+    assert result.value > 1.15 * result.reference
 
 
 @pytest.mark.parametrize(("name", "flaw"), [("mpm.gradient", 1e-3), ("mpm.adjoint_dot", 1e-9)])
@@ -87,6 +95,12 @@ def test_the_channel_starts_at_rest_obeys_its_equation_and_ends_as_a_parabola():
     assert np.allclose(change, force + nu * bend, rtol=1e-3, atol=1e-4)
 
 
+def test_the_run_out_of_a_column_has_two_regimes_and_a_slope_stands_at_the_angle_that_is_asked_for():
+    assert mpm_granular.run_out(0.5) == pytest.approx(0.6)
+    assert mpm_granular.run_out(8.0) == pytest.approx(7.6)
+    assert math.sin(math.radians(mpm_granular.internal_friction_angle(30.0))) == pytest.approx(math.tan(math.radians(30.0)))
+
+
 def test_a_frequency_is_found_off_the_guess():
     time = np.linspace(0, 1, 80)
     assert fundamental(time, 0.3 + np.sin(2 * np.pi * 3.217 * time + 0.4), 3.0) == pytest.approx(3.217, rel=1e-5)
@@ -120,6 +134,8 @@ BAD = [
     ("mpm.hydrostatic", ["cells=2"], OptionError, "above 3"),
     ("mpm.incline", ["angle=60", "friction=1"], OptionError, "topple"),
     ("mpm.angular_momentum", ["dtype=float16"], OptionError, "float32"),
+    ("mpm.column_collapse", ["friction_angle=45"], OptionError, "between 0 and 45"),
+    ("mpm.column_collapse", ["aspect=0"], OptionError, "aspect"),
     ("mpm.gradient", ["dimension=4"], OptionError, "2, 3"),
     ("mpm.gradient", ["material=jelly"], OptionError, "jelly"),
     ("mpm.nothing", [], UnknownNameError, "mpm.hydrostatic"),
