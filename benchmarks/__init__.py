@@ -1,4 +1,7 @@
-"""Speed and memory, ours beside peers in one run. `pliant bench` prints it; a benchmark is a function that returns rows."""
+"""Speed, memory and gradients, ours beside peers in one run where there are any.
+
+`pliant bench` prints what a benchmark, a function that returns rows, has measured.
+"""
 
 from __future__ import annotations
 

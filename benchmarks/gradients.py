@@ -13,8 +13,9 @@ The actions are the task's initial ones, a little smaller and moved by such a di
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from ..envs.task import Task
 from ..optim.trajectory.knots import weights
 from . import Row
 from .contest import own_tasks
+from .splash import Splash
 
 SHARES = (1 / 8, 1 / 4, 1 / 2, 1.0)
 """Of the task's horizon."""
@@ -58,10 +60,10 @@ class Agreement:
 def bench() -> list[Row]:
     """The rows of `pliant bench gradients`."""
     rows: list[Row] = []
-    for name in own_tasks():
-        if not isinstance(make_task(name), MpmTask):
-            continue
-        for found in agreements(name):
+    subjects: dict[str, Callable[..., Task]] = {"splash": Splash}
+    subjects |= {name: partial(make_task, name) for name in own_tasks() if isinstance(make_task(name), MpmTask)}
+    for name, make in subjects.items():
+        for found in agreements(make):
             size = f"{name}, {found.steps} steps"
             figures = [("norm", found.norm, "float64", "loss/action")]
             for h, cosine, length in zip((EXACT, USEFUL), found.cosine, found.length, strict=True):
@@ -71,16 +73,18 @@ def bench() -> list[Row]:
     return rows
 
 
-def agreements(name: str, shares: Sequence[float] = SHARES, lengths: Sequence[float] = (EXACT, USEFUL), **options: Any) -> list[Agreement]:
+def agreements(
+    make: Callable[..., Task], shares: Sequence[float] = SHARES, lengths: Sequence[float] = (EXACT, USEFUL), **options: Any
+) -> list[Agreement]:
     """Compares the gradients of one task over several horizons.
 
     Args:
-        name: of the task, in its small preset.
+        make: the task of a `dtype` and options, in its small preset.
         shares: of the task's horizon.
         lengths: of the differences, in units of the action.
         **options: of the task.
     """
-    double, single = (make_task(name, dtype=dtype, **options) for dtype in ("float64", "float32"))
+    double, single = (make(dtype=dtype, **options) for dtype in ("float64", "float32"))
     found = []
     for share in shares:
         steps = max(1, round(share * double.horizon))

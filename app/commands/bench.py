@@ -1,4 +1,4 @@
-"""`pliant bench`: speed and memory."""
+"""`pliant bench`: speed, memory, gradients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def bench(
     names: Annotated[list[str], typer.Argument(metavar="[NAME ...]", help="Benchmarks; all of them if none is named.")] = [],  # noqa: B006
     json: AsJson = False,
 ) -> None:
-    """Measure speed and memory.
+    """Measure speed and memory, and how far gradients can be trusted.
 
     Ours beside peers where there are any; a ratio above 1 means that ours is better.
     """

@@ -62,10 +62,12 @@ class Easing:
         if not lines:
             return min(steps, max(1, round(self.expand_from * steps)))
         now, lowest, stalled = lines[-1].horizon, math.inf, 0
-        for line in lines:
-            if line.horizon == now and (math.isinf(lowest) or line.pursued < lowest - self.expand_below * abs(lowest)):
+        if now == steps:
+            return steps
+        for line in (line for line in lines if line.horizon == now):
+            if math.isinf(lowest) or line.pursued < lowest - self.expand_below * abs(lowest):
                 lowest, stalled = line.pursued, 0
-            elif line.horizon == now:
+            else:
                 stalled += 1
         return now if stalled < self.expand_after else min(steps, now + max(1, round(self.expand_by * steps)))
 
