@@ -8,13 +8,15 @@ import torch
 
 from pliant.errors import OptionError
 from pliant.sim.materials import Liquid
-from pliant.validation import mpm_fluids, run_case
-from pliant.validation.mpm_flows import settled
+from pliant.sim.mpm import MpmModel
+from pliant.validation import mpm_flows, mpm_fluids, run_case
+from pliant.validation.mpm_flows import SHAPE, huppert_front, settled
 from pliant.validation.mpm_fluids import couette_velocity
 
 QUICK = [
     ("mpm.sloshing", {"depth": 0.5, "length": 0.3, "cells": 8}),
     ("mpm.couette", {"viscosity": 3.0, "cells": 12}),
+    ("mpm.torricelli", {"head": 0.5, "orifice": 0.1, "cells": 8}),
 ]
 
 
@@ -24,11 +26,11 @@ def test_a_quick_case_passes_for_other_parameters_than_its_defaults(name, params
     assert result.passed, [str(check) for check in result.checks]
 
 
-def test_a_settled_column_bears_its_own_weight():
-    depth, bulk, density, rows = 0.7, 5e4, 1200.0, 4000
-    height, ratio, thickness = settled(depth, rows, bulk, density)
+def test_a_settled_column_bears_its_own_weight_and_a_load():
+    depth, bulk, density, rows, load = 0.7, 5e4, 1200.0, 4000, 3e3
+    height, ratio, thickness = settled(depth, rows, bulk, density, load)
     pressure = bulk / 7 * (ratio**-7 - 1)
-    above = density * 9.81 * thickness * (rows - 0.5 - torch.arange(rows, dtype=torch.float64))
+    above = load + density * 9.81 * thickness * (rows - 0.5 - torch.arange(rows, dtype=torch.float64))
     assert torch.allclose(pressure, above, rtol=1e-9)
     assert torch.allclose(height.diff(), (ratio[1:] + ratio[:-1]) / 2 * thickness, rtol=1e-6)
     assert float(height[-1]) == pytest.approx(depth - thickness / 2, rel=1e-6)
@@ -64,7 +66,39 @@ def test_a_liquid_of_another_viscosity_than_it_claims_is_dragged_otherwise(monke
     assert not run_case("mpm.couette", {"cells": 12}).passed
 
 
+def test_a_jet_from_another_depth_than_it_claims_fails(monkeypatch):
+    """Gravity that is a fifth too weak."""
+    monkeypatch.setattr(mpm_flows, "MpmModel", lambda *args, **options: MpmModel(*args, **options, gravity=(0, -0.8 * 9.81)))
+    assert not run_case("mpm.torricelli", {"head": 0.5, "orifice": 0.1, "cells": 6}).passed
+
+
+def test_the_viscous_current_keeps_its_area_and_obeys_its_equation():
+    area, nu, time, h = 0.3, 0.02, 4.0, 1e-4
+    assert 1.41 < huppert_front(3 * nu / 9.81, 1.0, nu) < 1.412
+
+    def height(x, t):
+        front = huppert_front(t, area, nu)
+        return area / (SHAPE * front) * np.maximum(1 - (x / front) ** 2, 0) ** (1 / 3)
+
+    fine = (np.arange(100000) + 0.5) / 100000 * huppert_front(time, area, nu)
+    assert height(fine, time).mean() * huppert_front(time, area, nu) == pytest.approx(area, rel=1e-5)
+    x = np.linspace(0.05, 0.9, 12) * huppert_front(time, area, nu)
+    change = (height(x, time + h) - height(x, time - h)) / (2 * h)
+    bend = 9.81 / (12 * nu) * (height(x + h, time) ** 4 - 2 * height(x, time) ** 4 + height(x - h, time) ** 4) / h**2
+    assert np.allclose(change, bend, rtol=1e-4)
+
+
+def test_a_coarse_viscous_current_slows_down():
+    found = run_case("mpm.huppert", {"viscosity": 20.0, "area": 0.02, "cells": 3})
+    assert found.reference[-1] == pytest.approx(4.5 * math.sqrt(0.02))
+    assert found.value == pytest.approx(found.reference, rel=0.15)
+
+
 BAD = [
+    ("mpm.torricelli", ["head=0.1"], "four times the height"),
+    ("mpm.torricelli", ["orifice=-1"], "orifice"),
+    ("mpm.huppert", ["viscosity=1"], "inertia"),
+    ("mpm.huppert", ["area=0"], "area"),
     ("mpm.sloshing", ["depth=0"], "depth"),
     ("mpm.sloshing", ["cells=2"], "above 3"),
     ("mpm.couette", ["viscosity=0"], "viscosity"),
