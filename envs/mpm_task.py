@@ -32,7 +32,7 @@ class MpmSettings(Settings):
     max_spin: float = 4.0
     """Of a tool for an action of 1 [rad/s]."""
     observed: int = 32
-    """Particles of each body that a policy sees."""
+    """Particles of each body, and of each inflow, that a policy sees."""
 
 
 class MpmTask(Task):
@@ -55,7 +55,7 @@ class MpmTask(Task):
         """Makes the solver of `scene()`."""
         self.model = self.scene()
         self.solver = MpmSolver(self.model)
-        sizes = [len(body.points) for body in self.model.bodies]
+        sizes = [source.count for source in self.model.sources]
         starts = [sum(sizes[:k]) for k in range(len(sizes))]
         self.bodies = [slice(start, start + size) for start, size in zip(starts, sizes, strict=True)]
         seen = [
@@ -127,7 +127,7 @@ class MpmTask(Task):
         return course.stage_costs[:, -last:].mean(1)
 
     def observe(self, state: MpmState) -> Tensor:
-        """Places and velocities of some particles, then position and quaternion of each tool."""
+        """Places and velocities of some particles, active or not, then position and quaternion of each tool."""
         parts = (state.position[:, self._seen], state.velocity[:, self._seen], state.effector_position, state.effector_rotation)
         return torch.cat([part.flatten(1) for part in parts], 1)
 

@@ -3,15 +3,20 @@
 import dataclasses
 import math
 from fractions import Fraction
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from scenes import play
 
+from pliant.envs import TaskVectorEnv
+from pliant.envs.mpm_task import MpmSettings, MpmTask
 from pliant.errors import ModelError, ShapeError
 from pliant.sim.core import Outcome
 from pliant.sim.materials import FixedCorotated, Liquid
 from pliant.sim.mpm import Body, Effector, EffectorControl, Inflow, MpmModel, MpmSolver, MpmState
+from pliant.sim.render import Camera
 from pliant.sim.rollout import Trajectory, rollout
 from pliant.sim.sdf import Box, Cylinder, Moved, Plane, Sphere
 
@@ -315,6 +320,40 @@ def test_a_state_with_an_inflow_survives_its_file_and_so_does_a_trajectory(tmp_p
     assert MpmState.load(tmp_path / "state.npz").active.dtype == torch.bool
     Trajectory.stack(states, DT).save(tmp_path / "way.npz")
     assert same(Trajectory.load(tmp_path / "way.npz", MpmState)[2], states[2])
+
+
+class Fountain(MpmTask):
+    """A nozzle that the action moves."""
+
+    presets: ClassVar = {"small": MpmSettings(horizon=6, cell=0.1, observed=4)}
+    body_colors = ((0.2, 0.5, 0.9),)
+
+    def scene(self):
+        nozzle = Inflow(torch.tensor([[0.1, 0.0, 0.0], [0.1, 0.05, 0.0]]), Liquid(1000.0, 1e4), 0.05**3, (1.0, 0.0, 0.0), 0.04, 10, 0)
+        arm = Effector(Sphere(0.05), (0.3, 0.3, 0.6))
+        return MpmModel([], [0.0] * 3, [1.0] * 3, 0.1, 0.02, effectors=[arm], inflows=[nozzle], dtype=self.dtype)
+
+    def cost(self, state):
+        return (state.active[..., None] * state.position).sum((1, 2))
+
+    def camera(self):
+        return Camera((0.5, -2.0, 0.8), (0.5, 0.5, 0.5))
+
+
+def test_environments_of_a_task_with_an_inflow_are_reset_one_by_one_and_drawn_without_what_is_to_come():
+    env = TaskVectorEnv(Fountain(), 2, autoreset_mode="Disabled", render_mode="rgb_array")
+    assert env.reset(seed=0)[0].shape == (2, 6 * 4 + 7)
+    empty = env.render()[0]
+    for _ in range(3):
+        env.step(np.full((2, 6), 0.5, np.float32))
+    state = env._episodes.state
+    assert state.active.sum(1).tolist() == [4, 4]
+    assert not np.array_equal(env.render()[0], empty)
+    env.reset(options={"reset_mask": np.array([True, False])})
+    assert env._episodes.state.active.sum(1).tolist() == [0, 4]
+    assert env._episodes.state.age.tolist() == [0, 3]
+    env.step(np.zeros((2, 6), np.float32))
+    assert env._episodes.state.active.sum(1).tolist() == [2, 4]
 
 
 # ---- derivatives

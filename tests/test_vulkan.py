@@ -12,7 +12,7 @@ import torch
 from pliant.errors import DeviceError
 from pliant.sim.core import Outcome
 from pliant.sim.materials import Elastoplastic, FixedCorotated, Liquid, NeoHookean, Sand, Snow, Viscoplastic
-from pliant.sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver
+from pliant.sim.mpm import Body, Effector, EffectorControl, Inflow, MpmModel, MpmSolver
 from pliant.sim.runtime import start
 from pliant.sim.sdf import Box, Moved, Sphere
 
@@ -55,9 +55,12 @@ def play(dimension):
     p["wall_velocity"] = torch.zeros(2 * dimension, dimension)
     p["wall_velocity"][1, 1], p["wall_velocity"][2, 0] = -0.5, 0.4
     p["wall_velocity"].requires_grad_()
+    p["inflow"] = torch.tensor([0.1, 0.2, -1.0][-dimension:], requires_grad=True)
+    mouth = torch.tensor([[0.1, 0.1, 0.6], [0.125, 0.1, 0.6]])[:, :: 1 if dimension == 3 else 2]
+    inflow = Inflow(mouth, materials[0], 0.025**dimension, p["inflow"], 0.013, 10)
     model = MpmModel(
         bodies, [0.0] * dimension, [0.5] * high + [0.7], cell, 0.02, walls=walls, wall_friction=0.3, wall_velocity=p["wall_velocity"],
-        effectors=[ball], gravity=gravity,
+        effectors=[ball], inflows=[inflow], gravity=gravity,
     )  # fmt: skip
     solver = MpmSolver(model)
     state = solver.initial_state(2)

@@ -261,8 +261,10 @@ class Engine:
         finite = torch.ones_like(status, dtype=torch.bool)
         for field in now:
             if field.numel():
-                good = torch.isfinite(field).reshape(*field.shape[:2], -1).all(2)
-                finite &= (good if active is None else good | ~active).all(1)
+                good = torch.isfinite(field)
+                if active is not None:
+                    good = good.reshape(*active.shape, -1) | ~active[..., None]
+                finite &= good.flatten(1).all(1)
         status[~finite] = int(Outcome.NOT_FINITE)
         return now, status
 

@@ -188,7 +188,7 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
         status[(outside.any(-1) & state.active).any(1)] = int(Outcome.OUT_OF_DOMAIN)
         for name, tensor in {**state.floats(), **control.floats()}.items():
             finite = torch.isfinite(tensor)
-            if name in PER_PARTICLE and tensor.numel():
+            if name in PER_PARTICLE and tensor.numel() and bool((~state.active).any()):
                 finite = finite.reshape(*state.active.shape, -1) | ~state.active[..., None]
             status[~finite.reshape(len(tensor), -1).all(1)] = int(Outcome.NOT_FINITE)
         return status
