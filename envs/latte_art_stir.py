@@ -16,7 +16,7 @@ from torch import Tensor
 from ..errors import ModelError, UnknownNameError
 from ..sim.core import State
 from ..sim.materials import Liquid
-from ..sim.mpm import Body, Effector, MpmModel, MpmState
+from ..sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmState
 from ..sim.sdf import Box, Capsule, Difference, Moved, fill
 from ..storage import load_arrays
 from .mpm_task import MpmSettings, MpmTask, rounded
@@ -96,7 +96,8 @@ class LatteArtStir(MpmTask):
     this one. The reward of a step is 100 (cost before - cost after).
 
     The milk is a patch, since a layer over all of the cup would look the same whatever is drawn. The stirrer starts in it, so that the first
-    push moves milk: an episode without any motion has a slope. `full` has FluidLab's proportions (coffee 0.15 and milk 0.02 deep in a cup
+    push moves milk: an episode without any motion has a slope. Stops keep it half a cell from the walls and the floor; an action that leads
+    further has no derivative there. `full` has FluidLab's proportions (coffee 0.15 and milk 0.02 deep in a cup
     of 0.84), its 500 steps, and about as many particles, in a cup of 8 cm.
     """
 
@@ -163,6 +164,18 @@ class LatteArtStir(MpmTask):
         tool = Effector(stirrer, place, friction=own.friction, softness=own.cell / 2)
         upper = (own.width, own.width, height)
         return MpmModel(bodies, (0.0, 0.0, 0.0), upper, own.cell, own.dt, effectors=(tool,), dtype=self.dtype, device=self.device)
+
+    def control(self, action: Tensor, state: MpmState) -> EffectorControl:
+        """The velocity of the stirrer, as far as its stops let it: half a cell from walls and floor, and a cell above the liquid."""
+        own = self.settings
+        gap, depth = 0.5 * own.cell, own.coffee + own.milk
+        side, tip = own.stirrer + gap, own.stirrer + depth / 2  # of its axis from a wall, of its middle above the tip
+        low = action.new_tensor([side, side, tip + gap])
+        high = action.new_tensor([own.width - side, own.width - side, tip + depth + own.cell])
+        motion = super().control(action, state)
+        place = state.effector_position
+        stopped = torch.maximum(torch.minimum(motion.linear_velocity, (high - place) / self.dt), (low - place) / self.dt)
+        return dataclasses.replace(motion, linear_velocity=stopped)
 
     def target_actions(self) -> Tensor:
         """The hidden stroke `[T, 3]`, the first sequence if it comes from a file; a class derived from this one may give another.

@@ -190,3 +190,17 @@ def test_milk_and_coffee_rest_until_they_are_stirred():
 def test_a_cup_or_stroke_that_cannot_be_says_why(options, error, message):
     with pytest.raises(error, match=message):
         make_task(LATTE, **options).target_actions()
+
+
+@pytest.mark.parametrize("direction", [(1.0, 1.0, -1.0), (-1.0, -1.0, 1.0)])
+def test_stops_keep_the_stirrer_from_pressing_milk_through_a_wall(direction):
+    task = make_task(LATTE)
+    state = task.initial_state(1, 0)
+    for _ in range(20):
+        state = task.step(state, torch.tensor([direction]))
+    assert bool(state.ok.all())
+    own, place = task.settings, state.effector_position[0, 0]
+    wall = own.width - own.stirrer - own.cell / 2 if direction[0] > 0 else own.stirrer + own.cell / 2
+    assert place[:2].tolist() == pytest.approx([wall, wall], abs=1e-6)
+    tip = float(place[2]) - own.stirrer - (own.coffee + own.milk) / 2
+    assert tip == pytest.approx(own.cell / 2 if direction[2] < 0 else own.coffee + own.milk + own.cell, abs=1e-6)
