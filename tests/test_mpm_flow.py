@@ -18,7 +18,7 @@ from pliant.sim.materials import FixedCorotated, Liquid
 from pliant.sim.mpm import Body, Effector, EffectorControl, Inflow, MpmModel, MpmSolver, MpmState
 from pliant.sim.render import Camera
 from pliant.sim.rollout import Trajectory, rollout
-from pliant.sim.sdf import Box, Cylinder, Moved, Plane, Sphere
+from pliant.sim.sdf import Box, Cylinder, GridSdf, Moved, Plane, Sphere
 
 CELL, DT = 0.05, 0.02
 WATER = Liquid(1000.0, 1e4, 2.0)
@@ -274,7 +274,7 @@ def test_the_same_run_gives_the_same_bits_and_leaves_its_inputs_alone():
 
 
 def test_a_failed_environment_stays_as_it_was_before_the_step_active_and_age_too():
-    solver = box([jet(interval=0.013)], outflows=[Moved(Box((0.05, 0.5)), (0.4, 0.5))])
+    solver = box([jet(interval=0.013)], outflows=[Moved(GridSdf.sample(Box((0.05, 0.5)), 0.025, 0.1), (0.4, 0.5))])
     state = play(solver, solver.initial_state(3), solver.rest_control(3), 5)
     velocity, position = state.velocity.clone(), state.position.clone()
     velocity[1, 0] = 900.0

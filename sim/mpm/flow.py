@@ -251,11 +251,8 @@ def _at_mouth(inflow: Inflow, time: Tensor, state: MpmState, control: EffectorCo
 
 
 def drained(model: MpmModel, state: MpmState) -> Tensor:
-    """Which particles are active once those within an outflow are taken out, bool [B, N]; failed environments keep theirs."""
-    active = state.active
-    rows = active & state.ok[:, None]
+    """Which particles are active once those within an outflow are taken out, bool [B, N]."""
+    active, position = state.active, state.position.detach()
     for shape in model.outflows:
-        inside = torch.zeros_like(active)
-        inside[rows] = shape.value(state.position.detach()[rows]).detach() < 0
-        active = active & ~inside
+        active = active & ~(shape.value(position).detach() < 0)
     return active

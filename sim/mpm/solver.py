@@ -156,7 +156,7 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
         return end.replace(active=drained(self.model, end), age=state.age + 1)
 
     def _emitted(self, state: MpmState, control: EffectorControl, index: Tensor | None) -> MpmState:
-        """The state with the layers that are due in the step; the same object if there are none."""
+        """The state with the layers that are due in the step."""
         if not self.model.inflows:
             return state
         d = self.model.dimension
@@ -165,11 +165,9 @@ class MpmSolver(Solver[MpmModel, MpmState, EffectorControl]):
 
     def _advance(self, state: MpmState, control: EffectorControl, index: Tensor | None) -> MpmState:
         """What inflows emit, and the substeps."""
-        given, status = state, self._readiness(state, control)
-        if not bool(status.any()):  # only then, since a NaN must not reach the derivatives of what environments share
-            state = self._emitted(given, control, index)
-            status = status if state is given else self._readiness(state, control)
-        if bool(status.any()):
+        given, state = state, self._emitted(state, control, index)
+        status = self._readiness(state, control)
+        if bool(status.any()):  # from the start, since no NaN must be in the graph of what environments share
             return self._advance_ready(given, control, index, status)
         centre, rotation, end = self._motion(state, control)
         mass, par = self._matter(state.batch, index)
