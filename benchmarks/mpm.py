@@ -58,7 +58,7 @@ class Size(NamedTuple):
 SIZES = (
     Size("liquid", 20),
     Size("liquid", 20, batch=4, peer=False),
-    Size("liquid", 20, batch=16),
+    Size("liquid", 20, batch=16, peer=False),
     Size("liquid", 32),
     Size("liquid", 40),
     Size("liquid", 64),
