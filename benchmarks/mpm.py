@@ -178,7 +178,7 @@ def stage_rows(material: str, count: int) -> list[Row]:
     return rows
 
 
-def rollout_rows(steps: Sequence[int], count: int = 20) -> list[Row]:
+def rollout_rows(steps: Sequence[int], count: int = 32) -> list[Row]:
     """Peak memory of a gradient through few and through many control steps of one substep, with a checkpoint every sqrt(T) steps."""
     few, many = steps
     words = Size("liquid", count).words
