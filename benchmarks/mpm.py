@@ -58,7 +58,7 @@ class Size(NamedTuple):
 SIZES = (
     Size("liquid", 20),
     Size("liquid", 20, batch=4, peer=False),
-    Size("liquid", 20, batch=16),
+    Size("liquid", 20, batch=16, peer=False),
     Size("liquid", 32),
     Size("liquid", 40),
     Size("liquid", 64),
@@ -178,7 +178,7 @@ def stage_rows(material: str, count: int) -> list[Row]:
     return rows
 
 
-def rollout_rows(steps: Sequence[int], count: int = 20) -> list[Row]:
+def rollout_rows(steps: Sequence[int], count: int = 32) -> list[Row]:
     """Peak memory of a gradient through few and through many control steps of one substep, with a checkpoint every sqrt(T) steps."""
     few, many = steps
     words = Size("liquid", count).words

@@ -98,6 +98,20 @@ def test_a_batch_gives_the_same_bits_as_its_environments_alone(dimension):
         assert all(torch.equal(a, b) for a, b in zip(alone.tensors(), together[env].tensors(), strict=True))
 
 
+def test_memory_that_is_used_again_leaves_nothing_behind():
+    solver = corner_scene("elastoplastic", 2, walls="slip")
+    velocity = solver.initial_state(1).velocity.requires_grad_()
+    results = []
+    for _ in range(2):
+        end = play(solver, solver.initial_state(1).replace(velocity=velocity), turning(solver), 2)
+        results.append((score(end), torch.autograd.grad(score(end).sum(), velocity)[0]))
+        kept = [array for free in solver._engine._memory._free.values() for array in free]
+        assert kept
+        for array in kept:
+            array.fill_(torch.nan)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+
+
 @pytest.mark.parametrize("dimension", [2, 3])
 def test_threads_that_share_each_stage_give_what_one_alone_gives(dimension, monkeypatch):
     results = []
