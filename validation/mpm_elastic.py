@@ -108,7 +108,7 @@ def _pressure_waves(material: FixedCorotated | NeoHookean) -> float:
     return math.sqrt((lam + 2 * mu) / float(material.density))
 
 
-ELASTIC = {"fixed_corotated": FixedCorotated, "neo_hookean": NeoHookean}
+ELASTIC: dict[str, type[FixedCorotated] | type[NeoHookean]] = {"fixed_corotated": FixedCorotated, "neo_hookean": NeoHookean}
 
 
 @case(
