@@ -1,4 +1,4 @@
-"""Liquids that slosh, run out, spread, and are dragged along."""
+"""Liquids that slosh, run out, spread, are dragged along, and bear each other and blocks."""
 
 import math
 
@@ -9,7 +9,7 @@ import torch
 from pliant.errors import OptionError
 from pliant.sim.materials import Liquid
 from pliant.sim.mpm import MpmModel
-from pliant.validation import mpm_flows, mpm_fluids, run_case
+from pliant.validation import mpm_flows, mpm_fluids, mpm_layers, run_case
 from pliant.validation.mpm_flows import SHAPE, huppert_front, settled
 from pliant.validation.mpm_fluids import couette_velocity
 
@@ -17,6 +17,8 @@ QUICK = [
     ("mpm.sloshing", {"depth": 0.5, "length": 0.3, "cells": 8}),
     ("mpm.couette", {"viscosity": 3.0, "cells": 12}),
     ("mpm.torricelli", {"head": 0.5, "orifice": 0.1, "cells": 8}),
+    ("mpm.layers", {"density_above": 300.0, "density_below": 1500.0, "depth": 0.4, "cells": 7}),
+    ("mpm.buoyancy", {"density_solid": 800.0, "density_liquid": 1200.0, "height": 0.3, "cells": 6}),
 ]
 
 
@@ -33,7 +35,7 @@ def test_a_settled_column_bears_its_own_weight_and_a_load():
     above = load + density * 9.81 * thickness * (rows - 0.5 - torch.arange(rows, dtype=torch.float64))
     assert torch.allclose(pressure, above, rtol=1e-9)
     assert torch.allclose(height.diff(), (ratio[1:] + ratio[:-1]) / 2 * thickness, rtol=1e-6)
-    assert float(height[-1]) == pytest.approx(depth - thickness / 2, rel=1e-6)
+    assert float(height[-1]) == pytest.approx(depth - float(ratio[-1]) * thickness / 2, rel=1e-7)
     assert float(height[0]) == pytest.approx(float(ratio[0]) * thickness / 2, rel=1e-3)
 
 
@@ -94,7 +96,30 @@ def test_a_coarse_viscous_current_slows_down():
     assert found.value == pytest.approx(found.reference, rel=0.15)
 
 
+def test_layers_that_weigh_other_than_they_claim_fail(monkeypatch):
+    monkeypatch.setattr(mpm_layers, "MpmModel", lambda *args, **options: MpmModel(*args, **options, gravity=(0, -0.93 * 9.81)))
+    assert not run_case("mpm.layers", {"cells": 4}).passed
+
+
+def test_the_pressure_of_layers_is_the_weight_above():
+    found = run_case("mpm.layers", {"density_above": 500.0, "density_below": 2000.0, "depth": 0.2, "cells": 8})
+    weight = 9.81 * 0.2 * (500 + 2000 * 31 / 32)
+    assert found.reference[0] == pytest.approx(weight)
+    assert found.reference[-1] == pytest.approx(9.81 * 0.2 * 500 / 32)
+    assert found.value == pytest.approx(found.reference, abs=0.05 * weight)
+
+
+def test_a_heavier_block_floats_deeper():
+    light, heavy = (run_case("mpm.buoyancy", {"density_solid": density, "cells": 6}) for density in (300.0, 800.0))
+    assert light.reference == pytest.approx(0.3)
+    assert heavy.value - light.value == pytest.approx(0.5, abs=0.03)
+
+
 BAD = [
+    ("mpm.layers", ["density_above=1200"], "nothing would rest"),
+    ("mpm.layers", ["depth=-1"], "depth"),
+    ("mpm.buoyancy", ["density_solid=1000"], "density_solid / density_liquid is 1"),
+    ("mpm.buoyancy", ["cells=3"], "above 5"),
     ("mpm.torricelli", ["head=0.1"], "four times the height"),
     ("mpm.torricelli", ["orifice=-1"], "orifice"),
     ("mpm.huppert", ["viscosity=1"], "inertia"),

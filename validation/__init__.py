@@ -1,6 +1,15 @@
 """Physics cases with a known answer, each with its source and tolerance; `pliant validate` runs them."""
 
-from . import mpm_elastic, mpm_flows, mpm_fluids, mpm_gradients, mpm_granular, mpm_solids  # noqa: F401  each registers its cases
+from . import (  # noqa: F401  each registers its cases
+    mpm_elastic,
+    mpm_flows,
+    mpm_fluids,
+    mpm_gradients,
+    mpm_granular,
+    mpm_layers,
+    mpm_solids,
+    mpm_viscoplastic,
+)
 from .case import CASES, Case, CaseResult, Check, Measured, case, case_names, run_case
 
 __all__ = ["CASES", "Case", "CaseResult", "Check", "Measured", "case", "case_names", "run_case"]
