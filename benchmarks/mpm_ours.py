@@ -102,12 +102,13 @@ class Scene:
         [deformation,] volume ratio and stress; `pull` reads the place and writes place, velocity and affine velocity. A tile is written,
         read by the nodes, and filled from them; the momentum of a node is written and read, its velocity written.
         """
+        from ..sim.mpm.sorting import arrange, cell_keys
         from ..sim.mpm.stencil import BLOCK, TILE
 
         d, engine = 3, self.solver._engine
         shape = 2 * d * d if self.solver._scene.keeps_shape else 0
         numbers = (2 * d + d * d + 6 + 1 + d * d) + shape + (2 * d) + (d + d * d)
-        layout = engine.layout(engine.keys(self.state.position))
+        layout = arrange(engine.scene, cell_keys(engine.scene, self.state.position), None)
         nodes = len(layout.blocks) * TILE**d * 3 + len(layout.slots) * BLOCK**d * 3
         return 4 * (numbers * self.state.position[..., 0].numel() + nodes * (d + 1))
 
