@@ -7,16 +7,18 @@ import numpy as np
 import pytest
 
 from pliant.errors import OptionError, UnknownNameError
-from pliant.sim.materials import Liquid
+from pliant.sim.materials import Liquid, Viscoplastic
 from pliant.sim.mpm import MpmSolver
-from pliant.validation import CASES, Check, Measured, case, case_names, mpm_fluids, mpm_gradients, run_case
+from pliant.validation import CASES, Check, Measured, case, case_names, mpm_fluids, mpm_gradients, mpm_viscoplastic, run_case
 from pliant.validation.mpm_fluids import poiseuille_velocity
 from pliant.validation.mpm_solids import fundamental
+from pliant.validation.mpm_viscoplastic import channel_velocity
 
 QUICK = {
     "mpm.hydrostatic": {"depth": 1.5, "cells": 8},
     "mpm.dam_break": {"n2": 1.0, "a": 0.1, "cells": 10},
     "mpm.poiseuille": {"cells": 20, "viscosity": 2.0},
+    "mpm.bingham_channel": {"yield_stress": 2.0, "flow_index": 0.7, "cells": 10},
     "mpm.gradient": {"material": "neo_hookean"},
     "mpm.adjoint_dot": {"material": "liquid"},
     "mpm.bar_frequency": {"youngs_modulus": 2e5, "cells": 16},
@@ -102,6 +104,29 @@ def test_the_incline_knows_its_two_regimes():
     assert holds.passed
 
 
+def test_the_channel_of_a_yield_stress_fluid_obeys_its_flow_curve_and_stops():
+    y, h = np.linspace(-0.049, 0.049, 41), 1e-5
+    for flow_index in (0.5, 1.0, 1.6):
+        rate = abs(channel_velocity(y + h, 4.0, flow_index) - channel_velocity(y - h, 4.0, flow_index)) / (2 * h)
+        assert np.allclose(4.0 * (rate > 1e-9) + 10.0 * rate**flow_index, np.where(abs(y) > 0.02, 200.0 * abs(y), 0.0), atol=1e-4)
+    assert np.all(channel_velocity(np.array([-0.05, 0.05]), 4.0, 0.5) == 0)
+    assert np.all(channel_velocity(y, 10.0, 1.0) == 0)
+
+
+def test_where_the_drive_does_not_reach_yield_nothing_flows():
+    result = run_case("mpm.bingham_channel", {"yield_stress": 12.0, "cells": 10})
+    assert result.passed, [str(check) for check in result.checks]
+    assert result.reference == 0.0
+
+
+def test_a_fluid_of_another_yield_stress_than_it_claims_fails(monkeypatch):
+    def weaker(density, bulk, shear, yield_stress, *others):
+        return Viscoplastic(density, bulk, shear, 0.9 * yield_stress, *others)
+
+    monkeypatch.setattr(mpm_viscoplastic, "Viscoplastic", weaker)
+    assert not run_case("mpm.bingham_channel", {"cells": 10}).passed
+
+
 def test_a_result_is_one_line_of_json_with_the_promised_keys():
     entry = json.loads(run_case("mpm.incline").to_json())
     assert list(entry) == ["case", "params", "value", "reference", "error", "tolerance", "passed", "seconds", "source"]
@@ -118,6 +143,8 @@ BAD = [
     ("mpm.poiseuille", ["viscosity=-1"], OptionError, "viscosity"),
     ("mpm.dam_break", ["n2=3"], OptionError, "n2=1 and n2=2"),
     ("mpm.hydrostatic", ["cells=2"], OptionError, "above 3"),
+    ("mpm.bingham_channel", ["yield_stress=-1"], OptionError, "yield_stress"),
+    ("mpm.bingham_channel", ["flow_index=0"], OptionError, "flow_index"),
     ("mpm.incline", ["angle=60", "friction=1"], OptionError, "topple"),
     ("mpm.angular_momentum", ["dtype=float16"], OptionError, "float32"),
     ("mpm.gradient", ["dimension=4"], OptionError, "2, 3"),
