@@ -7,6 +7,7 @@ from . import (  # noqa: F401  each registers its cases
     mpm_gradients,
     mpm_granular,
     mpm_layers,
+    mpm_slump,
     mpm_solids,
     mpm_viscoplastic,
 )
