@@ -114,8 +114,11 @@ def _smooth(steps: int, width: int, count: int) -> Tensor:
 
 
 def _gradient(task: Task, point: Tensor) -> Tensor:
+    """Of the loss at one point; NaN if the course fails."""
     actions = point[None].clone().requires_grad_()
-    return torch.autograd.grad(task.rollout(actions).loss.sum(), actions)[0][0]
+    played = task.rollout(actions)
+    gradient = torch.autograd.grad(played.loss.sum(), actions)[0][0]
+    return gradient if bool(played.ok.all()) else torch.full_like(gradient, torch.nan)
 
 
 def _differences(task: Task, point: Tensor, directions: Tensor, h: float) -> Tensor:

@@ -1,5 +1,7 @@
 """Easier objectives on the way: horizons that grow, contact that hardens, and what is called the best meanwhile."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,7 @@ from test_optimize import ALL, bowl, same_runs, wave
 
 from pliant.envs import make_task
 from pliant.envs.objective import task_objective
+from pliant.envs.shape_dough import ShapeDough
 from pliant.errors import OptionError, ShapeError
 from pliant.optim.trajectory import Easing, Evaluation, Progress, optimize
 from pliant.optim.trajectory.adam import Adam, AdamOptions
@@ -285,6 +288,27 @@ def test_the_slope_of_soft_contact_agrees_with_central_differences():
     expected = (ends[:6] - ends[6:]) / 2e-6
     found = (directions * slope(soft, actions)).flatten(1).sum(1)
     assert float((found - expected).abs().max() / expected.abs().max()) < 1e-4
+
+
+class Away(ShapeDough):
+    """The roller starts three cells further up: no node that carries dough is within a cell of it."""
+
+    def scene(self):
+        model = super().scene()
+        (roller,) = model.effectors
+        x, y, z = roller.position
+        return dataclasses.replace(model, effectors=(dataclasses.replace(roller, position=(x, y, z + 0.03)),))
+
+
+def test_soft_contact_leads_to_a_tool_that_does_not_touch():
+    """Under the task's own contact the gradient is zero and nothing moves. What soft contact finds lowers the loss under that contact."""
+    task = Away(horizon=10, **SHORT)
+    more = {"iterations": 3, "initial": task.initial_actions(), "learning_rate": 0.2}
+    plain = optimize(task_objective(task), **more)
+    assert plain.history["gradient_norm"].tolist() == [0.0] * 4
+    soft = optimize(task_objective(task), easing=Easing(soften=4.0, soften_over=3), **more)
+    assert (soft.history["gradient_norm"] > 0).all()
+    assert soft.loss < 0.99 * plain.loss
 
 
 def test_a_task_optimised_with_soft_contact_is_judged_by_its_own():
