@@ -68,7 +68,7 @@ def slump(yield_stress: float = 5.0, cells: int = 8) -> Measured:
 
 
 class _Deposit(NamedTuple):
-    """What became of a deposit: its area [m^2], the place beyond which TAIL of it lies [m], the farthest way of a particle late on, over the length."""
+    """What became of a deposit: its area [m^2], the place beyond which TAIL of it lies [m], the farthest way late on over its length."""
 
     area: float
     front: float
