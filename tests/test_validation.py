@@ -9,7 +9,19 @@ import pytest
 from pliant.errors import OptionError, UnknownNameError
 from pliant.sim.materials import Liquid, Sand, Viscoplastic
 from pliant.sim.mpm import MpmSolver
-from pliant.validation import CASES, Check, Measured, case, case_names, mpm_fluids, mpm_gradients, mpm_granular, mpm_viscoplastic, run_case
+from pliant.validation import (
+    CASES,
+    Check,
+    Measured,
+    case,
+    case_names,
+    mpm_fluids,
+    mpm_gradients,
+    mpm_granular,
+    mpm_slump,
+    mpm_viscoplastic,
+    run_case,
+)
 from pliant.validation.mpm_fluids import poiseuille_velocity
 from pliant.validation.mpm_solids import fundamental
 from pliant.validation.mpm_viscoplastic import channel_velocity
@@ -19,7 +31,7 @@ QUICK = {
     "mpm.dam_break": {"n2": 1.0, "a": 0.1, "cells": 10},
     "mpm.poiseuille": {"cells": 20, "viscosity": 2.0},
     "mpm.bingham_channel": {"yield_stress": 2.0, "flow_index": 0.7, "cells": 10},
-    "mpm.slump": {"yield_stress": 20.0, "cells": 6},
+    "mpm.slump": {"yield_stress": 20.0, "cells": 10},
     "mpm.gradient": {"material": "neo_hookean"},
     "mpm.adjoint_dot": {"material": "liquid"},
     "mpm.bar_frequency": {"youngs_modulus": 2e5, "cells": 16},
@@ -141,6 +153,15 @@ def test_a_fluid_of_another_yield_stress_than_it_claims_fails(monkeypatch):
 
     monkeypatch.setattr(mpm_viscoplastic, "Viscoplastic", weaker)
     assert not run_case("mpm.bingham_channel", {"cells": 10}).passed
+
+
+@pytest.mark.slow
+def test_a_deposit_of_another_yield_stress_than_it_claims_fails(monkeypatch):
+    def stronger(density, bulk, shear, yield_stress, *others):
+        return Viscoplastic(density, bulk, shear, 1.2 * yield_stress, *others)
+
+    monkeypatch.setattr(mpm_slump, "Viscoplastic", stronger)
+    assert not run_case("mpm.slump").passed
 
 
 def test_a_result_is_one_line_of_json_with_the_promised_keys():

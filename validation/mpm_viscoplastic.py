@@ -1,4 +1,4 @@
-"""Yield-stress fluids of the material point method: a channel whose core is solid, and a deposit that comes to rest by itself."""
+"""Yield-stress fluids of the material point method: a channel whose core is solid."""
 
 from __future__ import annotations
 
