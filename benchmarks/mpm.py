@@ -179,20 +179,16 @@ def stage_rows(material: str, count: int) -> list[Row]:
 
 
 def rollout_rows(steps: Sequence[int], count: int = 32) -> list[Row]:
-    """Peak memory of a gradient through few and through many control steps of one substep, with a checkpoint every sqrt(T) steps."""
+    """Memory of a gradient through few and through many control steps of one substep, with a checkpoint every sqrt(T) steps."""
     few, many = steps
     words = Size("liquid", count).words
     with _ours() as ours:
         ours.ask("make", material="liquid", count=count, substeps=1)
         ours.ask("rollout", steps=2)
-        ours.ask("settled")
-        small = ours.ask("rollout", steps=few)
-        large = ours.ask("rollout", steps=many)
-    rows = [_row(f"peak memory of a gradient through {n:,} steps", words, used, "MiB") for n, used in ((few, small), (many, large))]
-    if small > 0:
-        growth = f"its growth from {few:,} to {many:,} steps; sqrt is {(many / few) ** 0.5:.2f}"
-        rows.append(_row(growth, words, large / small, "times"))
-    return rows
+        small, large = (ours.ask("rollout", steps=number) for number in steps)
+    rows = [_row(f"memory of a gradient through {n:,} steps", words, used, "MiB") for n, used in ((few, small), (many, large))]
+    growth = f"its growth from {few:,} to {many:,} steps; sqrt is {(many / few) ** 0.5:.2f}"
+    return [*rows, _row(growth, words, large / small, "times")]
 
 
 def has_peer() -> bool:

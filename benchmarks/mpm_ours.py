@@ -61,20 +61,25 @@ class Scene:
         return _peak() - self.before
 
     def rollout(self, steps: int) -> float:
-        """How far the peak of the process has grown since before the first of these: a gradient through `steps` control steps [MiB]."""
+        """The most that torch holds at a time during a gradient through `steps` control steps [MiB].
+
+        It is counted by the allocator: the size of the process hides what earlier work had left free.
+        """
         import torch
+        from torch.profiler import ProfilerActivity, profile
 
         from ..sim.rollout import rollout
 
         velocity = self.state.velocity.clone().requires_grad_()
-        start = self.state.replace(velocity=velocity)
-        end = rollout(self.solver, start, [self.control] * steps, checkpoint="sqrt").final
-        torch.autograd.grad(end.position.square().sum(), velocity)
-        return _peak() - self.before
-
-    def settled(self) -> None:
-        """Counts memory from here."""
-        self.before = _peak()
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as record:
+            end = rollout(self.solver, self.state.replace(velocity=velocity), [self.control] * steps, checkpoint="sqrt").final
+            torch.autograd.grad(end.position.square().sum(), velocity)
+        held = most = 0
+        for event in record.profiler.kineto_results.events():
+            if event.name() == "[memory]":
+                held += event.nbytes()
+                most = max(most, held)
+        return most / 2**20
 
     def stages(self, repeats: int) -> dict[str, float]:
         """Seconds of each stage of a substep: the least of several. It wants Taichi's profiler (`TI_KERNEL_PROFILER=1`)."""
@@ -150,5 +155,5 @@ if __name__ == "__main__":
     from .workers import serve
 
     scene = Scene()
-    names = ("make", "forward", "gradient", "memory", "rollout", "settled", "stages", "traffic", "bandwidth")
+    names = ("make", "forward", "gradient", "memory", "rollout", "stages", "traffic", "bandwidth")
     serve({name: getattr(scene, name) for name in names})

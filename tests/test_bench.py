@@ -45,8 +45,8 @@ def test_every_stage_of_a_substep_is_found():
 
 def test_the_memory_of_a_long_gradient_is_compared_with_that_of_a_short_one():
     rows = mpm.rollout_rows((4, 64), count=14)
-    assert rows[0].what == "peak memory of a gradient through 4 steps"
-    assert 0 <= rows[0].ours <= rows[1].ours
+    assert rows[0].what == "memory of a gradient through 4 steps"
+    assert 0 < rows[0].ours < rows[1].ours
 
 
 def test_the_whole_benchmark_runs_without_its_peer_and_says_how_to_get_it(alone, monkeypatch, capsys):
