@@ -14,7 +14,7 @@ from torch import Tensor
 from ...errors import ModelError
 from ..materials import Material
 from ..sdf import Sdf
-from .rotation import rotation_matrix, turned
+from ..rotation import rotation_matrix, turned
 
 if TYPE_CHECKING:
     from .model import EffectorControl, MpmModel, MpmState

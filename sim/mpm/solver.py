@@ -14,7 +14,7 @@ from ..runtime import start
 from .engine import Engine, Scene
 from .flow import at_start, drained, emit
 from .model import EffectorControl, MpmModel, MpmState
-from .rotation import rotation_matrix, turned
+from ..rotation import rotation_matrix, turned
 from .step import MpmStep
 
 PER_PARTICLE = ("position", "velocity", "apic_affine", "deformation_gradient", "internal")

@@ -1,4 +1,4 @@
-"""Rotations of tools: unit quaternions in three dimensions, unit complex numbers in two."""
+"""Rotations: unit quaternions in three dimensions, unit complex numbers in two."""
 
 from __future__ import annotations
 

@@ -1,0 +1,136 @@
+"""Sparse matrices over the free unknowns, from blocks whose places are known and from contact, whose places change.
+
+Factorisation is by rslab: supernodal LDL^T and LU with the symbolic part apart, so that a pattern is analysed once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import rslab
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+
+class Pattern:
+    """The places of a symmetric matrix [n, n] whose lower triangle is stored column by column.
+
+    Args:
+        keys: `column * n + row` of every place on or below the diagonal, ascending.
+        n: size of the matrix.
+    """
+
+    def __init__(self, keys: Ints, n: int) -> None:
+        self.keys, self.n = keys, n
+        self._symbolic: rslab.LdltSymbolic | None = None
+
+    def lower(self, data: Floats) -> sp.csc_matrix:
+        """The lower triangle with values `data`."""
+        columns, rows = np.divmod(self.keys, self.n)
+        indptr = np.searchsorted(columns, np.arange(self.n + 1))
+        return sp.csc_matrix((data, rows, indptr), (self.n, self.n))
+
+    def whole(self, data: Floats) -> sp.csc_matrix:
+        """Both triangles."""
+        low = self.lower(data)
+        return (low + sp.tril(low, -1).T).tocsc()
+
+    def factor(self, data: Floats) -> rslab.Ldlt | None:
+        """L D L^T of the matrix; None where it is singular or not finite."""
+        if not np.isfinite(data).all():
+            return None
+        if self._symbolic is None:
+            self._symbolic = rslab.analyze(self.lower(data), path="ldlt", ordering="amd")
+        try:
+            return self._symbolic.factor(data)
+        except RuntimeError:  # a pivot that is zero
+            return None
+
+
+class Assembly:
+    """Sums blocks into the matrix of the free unknowns.
+
+    Args:
+        free: which of the U unknowns are free, bool `[U]`.
+        patterns: tables of unknowns `[m, k]`, one for each kind of block; -1 where there is none.
+    """
+
+    def __init__(self, free: NDArray[np.bool_], patterns: Sequence[Ints]) -> None:
+        self.count = len(free)
+        self.free = np.flatnonzero(free)
+        self.n = len(self.free)
+        self.place = np.full(self.count + 1, -1, dtype=np.int64)  # the last entry is what a missing unknown, -1, finds
+        self.place[self.free] = np.arange(self.n)
+        self.patterns = [np.asarray(pattern, dtype=np.int64) for pattern in patterns]
+        found = [self._keys(pattern) for pattern in self.patterns]
+        diagonal = np.arange(self.n) * (self.n + 1)
+        keys = np.unique(np.concatenate([diagonal, *(key[key >= 0] for key in found)]))
+        self.pattern = Pattern(keys, self.n)
+        # Blocks are read in the order in which their entries lie in the matrix: a sum over runs, the same every time.
+        self._slots = [np.where(key >= 0, np.searchsorted(keys, key), len(keys)) for key in found]
+        self._slot = np.concatenate([slot.ravel() for slot in self._slots]) if self._slots else np.empty(0, dtype=np.int64)
+
+    def _keys(self, pattern: Ints) -> Ints:
+        """`column * n + row` of every entry of every block [m, k, k], -1 above the diagonal and where an unknown is missing or not free."""
+        at = self.place[pattern]
+        rows, columns = at[:, :, None], at[:, None, :]
+        return np.where((rows >= columns) & (columns >= 0), columns * self.n + rows, -1)
+
+    def sum(self, blocks: Sequence[Floats]) -> Floats:
+        """The values of the matrix at the places of `pattern`, from blocks `[m, k, k]` in the order of `patterns`."""
+        if not blocks:
+            return np.zeros(len(self.pattern.keys))
+        weights = np.concatenate([block.ravel() for block in blocks])
+        return np.bincount(self._slot, weights, len(self.pattern.keys) + 1)[:-1]
+
+    def times(self, blocks: Sequence[Floats], vector: Floats) -> Floats:
+        """The product of the whole matrix [U, U], fixed unknowns included, with a vector `[U]`."""
+        out = np.zeros(self.count + 1)
+        padded = np.append(vector, 0.0)
+        for pattern, block in zip(self.patterns, blocks, strict=True):
+            out += np.bincount(
+                np.where(pattern >= 0, pattern, self.count).ravel(),
+                np.einsum("mij,mj->mi", block, padded[pattern]).ravel(),
+                self.count + 1,
+            )
+        return out[:-1]
+
+    def reduced(self, matrix: sp.spmatrix) -> tuple[Ints, Ints, Floats]:
+        """Rows, columns and values of a matrix [U, U] among the free unknowns."""
+        entries = matrix.tocoo()
+        rows, columns = self.place[entries.row], self.place[entries.col]
+        kept = (rows >= 0) & (columns >= 0)
+        return rows[kept], columns[kept], entries.data[kept]
+
+
+class Growing:
+    """The pattern of one step: what the bodies need, and what contacts added so far."""
+
+    def __init__(self, assembly: Assembly) -> None:
+        self._assembly = assembly
+        self._pattern = assembly.pattern
+        self._old_at: Ints | slice = slice(None)
+
+    def matrix(self, blocks: Sequence[Floats], contact: Sequence[sp.spmatrix]) -> tuple[Pattern, Floats]:
+        """The sum of blocks and of symmetric matrices [U, U], as a pattern and its values; the pattern grows where it must."""
+        assembly = self._assembly
+        data = assembly.sum(blocks)
+        if not contact:
+            return assembly.pattern, data
+        entries = [assembly.reduced(matrix) for matrix in contact]
+        rows, columns, values = (np.concatenate(parts) for parts in zip(*entries, strict=True))
+        low = rows >= columns
+        keys, values = columns[low] * assembly.n + rows[low], values[low]
+        at = np.searchsorted(self._pattern.keys, keys)
+        known = self._pattern.keys[np.minimum(at, len(self._pattern.keys) - 1)] == keys
+        if not known.all():
+            self._pattern = Pattern(np.union1d(self._pattern.keys, keys), assembly.n)
+            self._old_at = np.searchsorted(self._pattern.keys, assembly.pattern.keys)
+            at = np.searchsorted(self._pattern.keys, keys)
+        total = np.bincount(at, values, len(self._pattern.keys))
+        total[self._old_at] += data
+        return self._pattern, total

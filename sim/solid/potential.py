@@ -1,0 +1,207 @@
+"""The incremental potential of one step of one environment: inertia, elastic energies, loads, contact barrier and lagged friction."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from .assembly import Assembly, Floats, Growing, Ints, Pattern
+from .contact import ContactSurface, FrictionSet
+from .term import Term
+
+
+@dataclasses.dataclass(frozen=True)
+class Structure:
+    """What the steps of all environments of a solver share.
+
+    Args:
+        terms: the elastic energies.
+        assembly: over the patterns of all terms and then that of the mass.
+        mass_pattern: node pairs [m, 2] of the entries of the mass matrix.
+        surface: of all bodies, or None without contact.
+        embedding: surface vertices from nodes, sparse [V, N].
+        static: whether there is no inertia.
+    """
+
+    terms: Sequence[Term]
+    assembly: Assembly
+    mass_pattern: Ints
+    surface: ContactSurface | None
+    embedding: sp.csr_matrix
+    static: bool
+
+    @property
+    def free(self) -> Ints:
+        """The unknowns that are not prescribed."""
+        return self.assembly.free
+
+
+@dataclasses.dataclass(frozen=True)
+class StepData:
+    """One environment's step: minimise over u, with the prescribed unknowns at `target`.
+
+    Args:
+        start: unknowns before the step [U].
+        predicted: where inertia alone would take them [U].
+        reference: what the velocity is measured from [U]: velocity = (u - reference) / span.
+        target: values of the prescribed unknowns at the end [U]; other entries mean nothing.
+        mass: entries of the mass matrix [m].
+        load: forces, weight included [U].
+        friction: coefficients of the pairs of bodies [P].
+        span: the time that velocity is measured over [s], of implicit Euler the step.
+        parameters: of each term.
+    """
+
+    start: Floats
+    predicted: Floats
+    reference: Floats
+    target: Floats
+    mass: Floats
+    load: Floats
+    friction: Floats
+    span: float
+    parameters: Sequence[Tensor]
+
+
+class Surface:
+    """The contact surface as a function of the unknowns."""
+
+    def __init__(self, structure: Structure, count: int) -> None:
+        assert structure.surface is not None
+        self.contact = structure.surface
+        self._nodes = structure.embedding.shape[1]
+        self._count = count
+        self._embedding = structure.embedding
+        single = structure.embedding.nnz == structure.embedding.shape[0] and bool((structure.embedding.data == 1).all())
+        # Where every surface vertex is a node, contact's matrices need renumbering only.
+        self._at = None
+        if single:
+            self._at = (3 * structure.embedding.indices[:, None].astype(np.int64) + np.arange(3)).ravel()
+        else:
+            wide = sp.kron(structure.embedding, sp.identity(3), format="csr")
+            self._wide = sp.hstack([wide, sp.csr_matrix((wide.shape[0], count - wide.shape[1]))]).tocsr()
+
+    def positions(self, u: Floats) -> Floats:
+        """Places of the surface's vertices [V, 3]."""
+        if self._at is not None:
+            return u[self._at].reshape(-1, 3)
+        return self._embedding @ u[: 3 * self._nodes].reshape(-1, 3)
+
+    def pulled(self, gradient: Floats) -> Floats:
+        """A gradient over the unknowns [U] from one over the surface [3 V] or [V, 3]."""
+        if self._at is None:
+            return self._wide.T @ gradient.ravel()
+        out = np.zeros(self._count)
+        out[self._at] = gradient.ravel()
+        return out
+
+    def pulled_matrix(self, matrix: sp.spmatrix) -> sp.spmatrix:
+        """A matrix over the unknowns [U, U] from one over the surface [3 V, 3 V]."""
+        if self._at is None:
+            return (self._wide.T @ matrix @ self._wide).tocoo()
+        entries = matrix.tocoo()
+        return sp.coo_matrix((entries.data, (self._at[entries.row], self._at[entries.col])), (self._count, self._count))
+
+
+class Potential:
+    """The energy of a step [J] and its derivatives with respect to the unknowns, for a given barrier and lagged friction."""
+
+    def __init__(self, structure: Structure, data: StepData, surface: Surface | None) -> None:
+        self.structure, self.data, self.surface = structure, data, surface
+        self.weight = 0.0 if structure.static else 1.0 / data.span**2
+        nodes = structure.embedding.shape[1]
+        a, b = structure.mass_pattern.T
+        self._mass = sp.csr_matrix((data.mass, (a, b)), (nodes, nodes))
+        self._nodes = nodes
+        self.stiffness = 0.0
+        self.friction: FrictionSet | None = None
+        self._growing = Growing(structure.assembly)
+        # Energies are differences of numbers as large as these; what is smaller than their rounding says nothing.
+        self.scale = 0.0
+
+    # ---- pieces
+
+    def inertia(self, u: Floats) -> Floats:
+        """The gradient of the inertia term [U], M (u - predicted) / span^2."""
+        out = np.zeros_like(u)
+        if self.weight:
+            n = 3 * self._nodes
+            out[:n] = self.weight * (self._mass @ (u[:n] - self.data.predicted[:n]).reshape(-1, 3)).ravel()
+        return out
+
+    def velocity(self, u: Floats) -> Floats:
+        """Of the surface's vertices [V, 3] [m/s]."""
+        assert self.surface is not None
+        return self.surface.positions(u - self.data.reference) / self.data.span
+
+    # ---- values
+
+    def energy(self, u: Floats) -> float:
+        """The potential, infinite where it does not exist."""
+        data = self.data
+        moved = u - data.predicted
+        inertia = 0.5 * float(moved @ self.inertia(u)) if self.weight else 0.0
+        load = -float(data.load @ moved)
+        tensor = torch.from_numpy(u)
+        elastic = [term.energy(tensor, par) for term, par in zip(self.structure.terms, data.parameters, strict=True)]
+        contact = []
+        if self.surface is not None:
+            place = self.surface.positions(u)
+            contact.append(self.surface.contact.barrier_energy(place, self.surface.contact.collisions(place), self.stiffness))
+            if self.friction is not None:
+                contact.append(data.span * self.friction.energy(self.velocity(u)))
+        parts = [inertia, load, *elastic, *contact]
+        total = math.fsum(parts) if all(map(math.isfinite, parts)) else math.inf
+        self.scale = max(map(abs, parts)) if math.isfinite(total) else self.scale
+        return total
+
+    def gradient(self, u: Floats, *, friction: bool = True) -> Floats:
+        """Its gradient [U]; without the lagged friction if so wanted."""
+        data = self.data
+        out = self.inertia(u) - data.load
+        tensor = torch.from_numpy(u)
+        for term, par in zip(self.structure.terms, data.parameters, strict=True):
+            out += term.gradient(tensor, par).numpy()
+        if self.surface is not None:
+            place = self.surface.positions(u)
+            out += self.surface.pulled(self.surface.contact.barrier_gradient(place, self.surface.contact.collisions(place), self.stiffness))
+            if friction and self.friction is not None:
+                out += self.surface.pulled(self.friction.gradient(self.velocity(u)))
+        return out
+
+    def blocks(self, u: Floats, project: bool) -> list[Floats]:
+        """Hessian blocks of elasticity and inertia, in the order of the assembly's patterns."""
+        tensor = torch.from_numpy(u)
+        blocks = []
+        for term, par in zip(self.structure.terms, self.data.parameters, strict=True):
+            blocks += [block.numpy() for block in term.hessians(tensor, par, project)]
+        a, b = self.structure.mass_pattern.T
+        # A pair of different nodes is in the pattern in both orders: half of it each, since a block is symmetric.
+        share = self.weight * np.where(a == b, 1.0, 0.5) * self.data.mass
+        mass = np.zeros((len(a), 6, 6))
+        for axis in range(3):
+            mass[:, axis, axis + 3] = mass[:, axis + 3, axis] = np.where(a == b, 0.0, share)
+            mass[:, axis, axis] = np.where(a == b, share, 0.0)
+        blocks.append(mass)
+        return blocks
+
+    def contact_matrices(self, u: Floats, project: bool) -> list[sp.spmatrix]:
+        """Hessians of the barrier and the lagged friction [U, U]."""
+        if self.surface is None:
+            return []
+        place = self.surface.positions(u)
+        collisions = self.surface.contact.collisions(place)
+        matrices = [self.surface.contact.barrier_hessian(place, collisions, self.stiffness, project)]
+        if self.friction is not None:
+            matrices.append(self.friction.hessian(self.velocity(u), project) / self.data.span)
+        return [self.surface.pulled_matrix(matrix) for matrix in matrices if matrix.nnz]
+
+    def matrix(self, blocks: Sequence[Floats], contact: Sequence[sp.spmatrix]) -> tuple[Pattern, Floats]:
+        """The Hessian among the free unknowns."""
+        return self._growing.matrix(blocks, contact)
