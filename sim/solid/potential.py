@@ -22,8 +22,8 @@ class Structure:
 
     Args:
         terms: the elastic energies.
-        assembly: over the patterns of all terms and then that of the mass.
-        mass_pattern: node pairs [m, 2] of the entries of the mass matrix.
+        assembly: over the patterns of all terms and then the two of `mass_patterns`.
+        coupled: pairs of different nodes [m, 2] that the mass matrix couples, each once.
         surface: of all bodies, or None without contact.
         embedding: surface vertices from nodes, sparse [V, N].
         static: whether there is no inertia.
@@ -31,7 +31,7 @@ class Structure:
 
     terms: Sequence[Term]
     assembly: Assembly
-    mass_pattern: Ints
+    coupled: Ints
     surface: ContactSurface | None
     embedding: sp.csr_matrix
     static: bool
@@ -51,7 +51,7 @@ class StepData:
         predicted: where inertia alone would take them [U].
         reference: what the velocity is measured from [U]: velocity = (u - reference) / span.
         target: values of the prescribed unknowns at the end [U]; other entries mean nothing.
-        mass: entries of the mass matrix [m].
+        mass: entries of the mass matrix: its diagonal, then one for each pair of `Structure.coupled` [N + m].
         load: forces, weight included [U].
         friction: coefficients of the pairs of bodies [P].
         span: the time that velocity is measured over [s], of implicit Euler the step.
@@ -67,6 +67,13 @@ class StepData:
     friction: Floats
     span: float
     parameters: Sequence[Tensor]
+
+
+def mass_patterns(nodes: int, coupled: Ints) -> list[Ints]:
+    """The tables of unknowns that the mass matrix couples: every coordinate with itself, and those of coupled nodes with each other."""
+    axes = np.arange(3)
+    pairs = (3 * coupled[:, None, :] + axes[:, None]).reshape(-1, 2)
+    return [np.arange(3 * nodes)[:, None], pairs]
 
 
 class Surface:
@@ -101,6 +108,10 @@ class Surface:
         out[self._at] = gradient.ravel()
         return out
 
+    def pushed(self, vector: Floats) -> Floats:
+        """What a change of the unknowns [U] is to the surface [3 V]."""
+        return vector[self._at] if self._at is not None else self._wide @ vector
+
     def pulled_matrix(self, matrix: sp.spmatrix) -> sp.spmatrix:
         """A matrix over the unknowns [U, U] from one over the surface [3 V, 3 V]."""
         if self._at is None:
@@ -116,8 +127,11 @@ class Potential:
         self.structure, self.data, self.surface = structure, data, surface
         self.weight = 0.0 if structure.static else 1.0 / data.span**2
         nodes = structure.embedding.shape[1]
-        a, b = structure.mass_pattern.T
-        self._mass = sp.csr_matrix((data.mass, (a, b)), (nodes, nodes))
+        (a, b), diagonal, off = structure.coupled.T, np.arange(nodes), data.mass[nodes:]
+        rows, columns = np.concatenate([diagonal, a, b]), np.concatenate([diagonal, b, a])
+        self._mass = sp.csr_matrix((np.concatenate([data.mass, off]), (rows, columns)), (nodes, nodes))
+        self._mass_blocks = [np.repeat(self.weight * data.mass[:nodes], 3)[:, None, None], np.zeros((3 * len(off), 2, 2))]
+        self._mass_blocks[1][:, 0, 1] = self._mass_blocks[1][:, 1, 0] = np.repeat(self.weight * off, 3)
         self._nodes = nodes
         self.stiffness = 0.0
         self.friction: FrictionSet | None = None
@@ -127,12 +141,12 @@ class Potential:
 
     # ---- pieces
 
-    def inertia(self, u: Floats) -> Floats:
-        """The gradient of the inertia term [U], M (u - predicted) / span^2."""
-        out = np.zeros_like(u)
+    def inertia(self, moved: Floats) -> Floats:
+        """M / span^2 times a move [U]; of the move from the predicted place it is the gradient of the inertia term."""
+        out = np.zeros_like(moved)
         if self.weight:
             n = 3 * self._nodes
-            out[:n] = self.weight * (self._mass @ (u[:n] - self.data.predicted[:n]).reshape(-1, 3)).ravel()
+            out[:n] = self.weight * (self._mass @ moved[:n].reshape(-1, 3)).ravel()
         return out
 
     def velocity(self, u: Floats) -> Floats:
@@ -146,7 +160,7 @@ class Potential:
         """The potential, infinite where it does not exist."""
         data = self.data
         moved = u - data.predicted
-        inertia = 0.5 * float(moved @ self.inertia(u)) if self.weight else 0.0
+        inertia = 0.5 * float(moved @ self.inertia(moved))
         load = -float(data.load @ moved)
         tensor = torch.from_numpy(u)
         elastic = [term.energy(tensor, par) for term, par in zip(self.structure.terms, data.parameters, strict=True)]
@@ -164,7 +178,7 @@ class Potential:
     def gradient(self, u: Floats, *, friction: bool = True) -> Floats:
         """Its gradient [U]; without the lagged friction if so wanted."""
         data = self.data
-        out = self.inertia(u) - data.load
+        out = self.inertia(u - data.predicted) - data.load
         tensor = torch.from_numpy(u)
         for term, par in zip(self.structure.terms, data.parameters, strict=True):
             out += term.gradient(tensor, par).numpy()
@@ -181,26 +195,23 @@ class Potential:
         blocks = []
         for term, par in zip(self.structure.terms, self.data.parameters, strict=True):
             blocks += [block.numpy() for block in term.hessians(tensor, par, project)]
-        a, b = self.structure.mass_pattern.T
-        # A pair of different nodes is in the pattern in both orders: half of it each, since a block is symmetric.
-        share = self.weight * np.where(a == b, 1.0, 0.5) * self.data.mass
-        mass = np.zeros((len(a), 6, 6))
-        for axis in range(3):
-            mass[:, axis, axis + 3] = mass[:, axis + 3, axis] = np.where(a == b, 0.0, share)
-            mass[:, axis, axis] = np.where(a == b, share, 0.0)
-        blocks.append(mass)
-        return blocks
+        return blocks + self._mass_blocks
 
-    def contact_matrices(self, u: Floats, project: bool) -> list[sp.spmatrix]:
-        """Hessians of the barrier and the lagged friction [U, U]."""
+    def barrier_matrices(self, u: Floats, project: bool) -> list[sp.spmatrix]:
+        """The Hessian of the barrier [U, U]; none where nothing touches."""
         if self.surface is None:
             return []
         place = self.surface.positions(u)
-        collisions = self.surface.contact.collisions(place)
-        matrices = [self.surface.contact.barrier_hessian(place, collisions, self.stiffness, project)]
-        if self.friction is not None:
-            matrices.append(self.friction.hessian(self.velocity(u), project) / self.data.span)
-        return [self.surface.pulled_matrix(matrix) for matrix in matrices if matrix.nnz]
+        matrix = self.surface.contact.barrier_hessian(place, self.surface.contact.collisions(place), self.stiffness, project)
+        return [self.surface.pulled_matrix(matrix)] if matrix.nnz else []
+
+    def contact_matrices(self, u: Floats, project: bool) -> list[sp.spmatrix]:
+        """Hessians of the barrier and of the lagged friction [U, U]."""
+        matrices = self.barrier_matrices(u, project)
+        if self.surface is not None and self.friction is not None:
+            rub = self.friction.hessian(self.velocity(u), project)
+            matrices += [self.surface.pulled_matrix(rub / self.data.span)] if rub.nnz else []
+        return matrices
 
     def matrix(self, blocks: Sequence[Floats], contact: Sequence[sp.spmatrix]) -> tuple[Pattern, Floats]:
         """The Hessian among the free unknowns."""

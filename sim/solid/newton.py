@@ -1,0 +1,259 @@
+"""One implicit step: Newton's method on the incremental potential, filtered by continuous collision detection.
+
+Li et al. 2020, "Incremental potential contact", with three differences. The exact Hessian is tried first and projected blocks are taken only
+where it is not positive definite (Longva et al. 2023, "Pitfalls of projection"). Prescribed unknowns move with the search direction, as far
+as nothing is in their way. And friction is not lagged: from where lagged friction has brought the step, Newton's method goes on with the
+Jacobian of the whole force, normal forces and tangents included, until friction belongs to the very state that it leads to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import rslab
+
+from ..core import Outcome
+from .assembly import Floats, Pattern
+from .linearised import Linearised
+from .potential import Potential, StepData, Structure, Surface
+
+SHRINK = 0.9
+"""Share of the way to the first touch that a step takes."""
+SMALLEST = 1e-10
+"""A line search gives up below this share of the direction."""
+CROWDED = 0.05
+"""Where a gap falls below this share of the activation distance, the barrier is too soft."""
+STIFFEN = 4.0
+"""By how much it is stiffened then."""
+
+
+@dataclasses.dataclass
+class Solution:
+    """Where a step ended and what it took."""
+
+    unknowns: Floats
+    outcome: Outcome
+    stiffness: float
+    """Of the barrier [Pa]."""
+    iterations: int = 0
+    """Of Newton's method, in all phases."""
+    factorizations: int = 0
+    touching: int = 0
+    """Pairs of surface elements within the activation distance."""
+
+
+class _Failed(Exception):
+    """The step cannot be finished."""
+
+
+def solve_step(structure: Structure, data: StepData, stiffness: float, activation: float, tolerance: float, most: int) -> Solution:
+    """Finds the state at the end of a step.
+
+    Args:
+        structure: what all steps share.
+        data: this step.
+        stiffness: of the contact barrier at the start [Pa].
+        activation: its activation distance [m].
+        tolerance: largest speed of a node in the last Newton step [m/s].
+        most: Newton iterations before it gives up.
+    """
+    surface = Surface(structure, len(data.start)) if structure.surface is not None else None
+    run = _Run(Potential(structure, data, surface), stiffness, activation, tolerance, most)
+    outcome = Outcome.OK
+    try:
+        run.solve()
+    except _Failed:
+        outcome = Outcome.NOT_CONVERGED if np.isfinite(run.u).all() else Outcome.NOT_FINITE
+    return Solution(run.u, outcome, run.potential.stiffness, run.iterations, run.factorizations, run.touching())
+
+
+class _Run:
+    def __init__(self, potential: Potential, stiffness: float, activation: float, tolerance: float, most: int) -> None:
+        self.potential, self.data = potential, potential.data
+        self.structure, self.surface = potential.structure, potential.surface
+        potential.stiffness = stiffness
+        self.activation, self.most = activation, most
+        self.limit = tolerance * potential.data.span
+        self.u = potential.data.start.copy()
+        self.free = self.structure.free
+        self.held = np.setdiff1d(np.arange(len(self.u)), self.free)
+        self.iterations = self.factorizations = 0
+
+    def touching(self) -> int:
+        """How many pairs are within reach of each other."""
+        return 0 if self.surface is None else len(self.surface.contact.collisions(self.surface.positions(self.u)))
+
+    def solve(self) -> None:
+        """Brings `u` to the solution, or raises _Failed."""
+        rubs = self.surface is not None and bool((self.data.friction > 0).any())
+        while True:
+            if rubs:
+                self.lag()
+            self.minimise()
+            if self.too_soft():
+                self.potential.stiffness *= STIFFEN
+                continue
+            if not rubs or not self.touching() or self.couple():
+                if not self.too_soft():
+                    return
+                self.potential.stiffness *= STIFFEN
+
+    def lag(self) -> None:
+        """Takes normal forces and tangents of friction from where the step is now."""
+        assert self.surface is not None
+        place = self.surface.positions(self.u)
+        contact = self.surface.contact
+        self.potential.friction = contact.friction_set(place, contact.collisions(place), self.potential.stiffness, self.data.friction)
+
+    def too_soft(self) -> bool:
+        """Whether some gap has become so small that the barrier must stiffen."""
+        if self.surface is None:
+            return False
+        place = self.surface.positions(self.u)
+        return self.surface.contact.smallest_gap(place, self.surface.contact.collisions(place)) < CROWDED * self.activation
+
+    def count(self) -> None:
+        """One more iteration."""
+        self.iterations += 1
+        if self.iterations > self.most:
+            raise _Failed
+
+    # ---- the potential with lagged friction
+
+    def minimise(self) -> None:
+        """Newton's method with a line search on the potential."""
+        energy, share = None, 1.0
+        while True:
+            self.count()
+            ahead = self.data.target[self.held] - self.u[self.held]
+            # Where something is in the way, every other iteration lets the free unknowns give way.
+            driven = bool(ahead.any()) and share > 0.1
+            direction, exact, slope = self.direction(ahead if driven else None)
+            small = float(np.abs(direction[self.free]).max(initial=0.0)) <= self.limit
+            arrived = not ahead.any()
+            if small and exact and arrived:
+                # The last step is taken too: it squares the error.
+                self.u = self.u + self.reach(direction) * direction
+                return
+            share = self.reach(direction)
+            if driven:
+                share = self.drive(direction, share)
+                energy = None
+                continue
+            if energy is None:
+                energy = self.potential.energy(self.u)
+            share, energy = self.search(direction, share, slope, energy)
+            self.u = self.u + share * direction
+            if small and arrived:
+                return
+            share = 1.0
+
+    def drive(self, direction: Floats, share: float) -> float:
+        """Moves prescribed unknowns towards their targets, the free ones giving way to first order; returns how far."""
+        while share > SMALLEST:
+            trial = self.u + share * direction
+            if np.isfinite(self.potential.energy(trial)):
+                if share == 1.0:
+                    trial[self.held] = self.data.target[self.held]
+                self.u = trial
+                return share
+            share *= 0.5
+        raise _Failed
+
+    def search(self, direction: Floats, share: float, slope: float, energy: float) -> tuple[float, float]:
+        """A share of the direction that lowers the energy enough (Armijo), and the energy there."""
+        while share > SMALLEST:
+            trial = self.potential.energy(self.u + share * direction)
+            # Below the rounding of its largest part an energy cannot tell; there a Newton step is as good as any.
+            if trial <= energy + 1e-4 * share * slope + 1e-14 * self.potential.scale:
+                return share, trial
+            share *= 0.5
+        raise _Failed
+
+    def direction(self, ahead: Floats | None) -> tuple[Floats, bool, float]:
+        """The Newton direction [U], whether the exact Hessian gave it, and the slope of the potential along it.
+
+        Args:
+            ahead: how far prescribed unknowns still have to go, or None.
+        """
+        gradient = self.potential.gradient(self.u)
+        if not np.isfinite(gradient).all():
+            raise _Failed
+        out = np.zeros_like(self.u)
+        for project in (False, True):
+            blocks = self.potential.blocks(self.u, project)
+            contact = self.potential.contact_matrices(self.u, project)
+            pull = gradient
+            if ahead is not None:
+                out[:] = 0.0
+                out[self.held] = ahead
+                pull = gradient + self.structure.assembly.times(blocks, out) + sum((matrix @ out for matrix in contact), np.zeros_like(out))
+            pattern, values = self.potential.matrix(blocks, contact)
+            factor = self.factor(pattern, values, last=project)
+            if factor is not None:
+                out[self.free] = -factor.solve(pull[self.free])
+                return out, not project, float(out[self.free] @ gradient[self.free])
+        raise _Failed
+
+    def factor(self, pattern: Pattern, values: Floats, last: bool) -> rslab.Ldlt | None:
+        """A factor of a positive definite matrix; None where it is not definite.
+
+        Where even projected blocks leave it singular (nothing holds a body in a static step), the diagonal is raised until it is not.
+        """
+        self.factorizations += 1
+        factor = pattern.factor(values)
+        if factor is not None and factor.inertia[0] == self.structure.assembly.n:
+            return factor
+        if not last:
+            return None
+        diagonal = pattern.keys % (self.structure.assembly.n + 1) == 0
+        raised = 1e-9 * float(np.abs(values[diagonal]).mean())
+        for _ in range(8):
+            self.factorizations += 1
+            factor = pattern.factor(values + np.where(diagonal, raised, 0.0))
+            if factor is not None and factor.inertia[0] == self.structure.assembly.n:
+                return factor
+            raised *= 10.0
+        return None
+
+    def reach(self, direction: Floats) -> float:
+        """How far along a direction nothing touches, at most 1."""
+        if self.surface is None:
+            return 1.0
+        start = self.surface.positions(self.u)
+        share = self.surface.contact.largest_step(start, self.surface.positions(self.u + direction))
+        return share if share == 1.0 else SHRINK * share
+
+    # ---- the force with friction that is not lagged
+
+    def couple(self) -> bool:
+        """Newton's method on the force itself; True once it has converged, False where lagged friction must bring the step nearer first."""
+        best = self.u
+        at = Linearised(self.potential, self.u)
+        size = float(np.linalg.norm(at.force[self.free]))
+        for _ in range(12):
+            self.count()
+            self.factorizations += 1
+            direction = np.zeros_like(self.u)
+            try:
+                direction[self.free] = -rslab.lu(at.jacobian()).solve(at.force[self.free])
+            except RuntimeError:  # singular
+                break
+            if not np.isfinite(direction).all():
+                break
+            share = self.reach(direction)
+            if float(np.abs(direction).max()) <= self.limit:
+                self.u = self.u + share * direction
+                return True
+            while share > 0.05:
+                trial = Linearised(self.potential, self.u + share * direction)
+                new_size = float(np.linalg.norm(trial.force[self.free]))
+                if new_size < (1 - 1e-4 * share) * size:
+                    break
+                share *= 0.5
+            else:
+                break
+            self.u, at, size = trial.u, trial, new_size
+        self.u = best
+        return False

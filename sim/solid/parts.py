@@ -1,0 +1,224 @@
+"""Bodies as the solver sees them: their nodes, masses, energies, and the parameters of these as torch functions of the model."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import ModelError
+from ..materials.base import Parameter, lame
+from .bodies import Body, Clamp, Kinematic, Rigid, Shell, Solid
+from .model import SolidModel, node_count
+from .tetrahedra import TetrahedronTerm, tetrahedron_parameters
+from .term import Term
+
+Per = Callable[[Parameter], Tensor]
+"""Turns a parameter into one number for each environment [B]."""
+
+
+class Part(ABC):
+    """One body of a model.
+
+    Args:
+        body: what the user described.
+        first: its first node.
+    """
+
+    def __init__(self, body: Body, first: int) -> None:
+        self.body, self.first, self.count = body, first, node_count(body)
+        self.terms: list[Term] = []
+        self.coupled = np.empty((0, 2), dtype=np.int64)
+        self.bending_elements = 0
+
+    @property
+    def nodes(self) -> slice:
+        """Its nodes among all."""
+        return slice(self.first, self.first + self.count)
+
+    @abstractmethod
+    def start(self) -> tuple[np.ndarray, np.ndarray]:
+        """Places and velocities of its nodes at the start [n, 3]."""
+
+    @abstractmethod
+    def mass(self, per: Per) -> tuple[Tensor, Tensor]:
+        """The diagonal of its mass matrix [B, n], and its entries for `coupled` pairs of nodes [B, m] [kg]."""
+
+    def parameters(self, per: Per, bend: Tensor, curvature: Tensor) -> list[Tensor]:
+        """The parameters of its terms [B, elements, p].
+
+        Args:
+            per: turns a parameter into one for each environment.
+            bend: plastic bend of its bending elements [B, r, 3].
+            curvature: their gathered plastic curvature [B, r].
+        """
+        return []
+
+    def held_rotations(self) -> np.ndarray:
+        """Which of its edge rotations are not free, bool [e]."""
+        return np.zeros(0, dtype=bool)
+
+    def flow(self, end: Tensor, parameters: list[Tensor], bend: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
+        """The plastic bend and curvature after a step that ended at `end` [B, U]."""
+        return bend, curvature
+
+    def embedding(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Surface vertices from the body's own nodes: rows, columns and weights; by default the vertices are the nodes."""
+        used = np.arange(self.count)
+        return used, used, np.ones(self.count)
+
+
+class _Meshed(Part):
+    """A body whose nodes are the vertices of its mesh."""
+
+    def start(self) -> tuple[np.ndarray, np.ndarray]:
+        shape = self.body.mesh.vertices.shape
+        start, velocity = getattr(self.body, "start", None), getattr(self.body, "velocity", None)
+        place = self.body.mesh.vertices if start is None else self._checked("start", start, shape)
+        speed = np.zeros(shape) if velocity is None else np.broadcast_to(self._checked("velocity", velocity, (3,), shape), shape)
+        return np.array(place), np.array(speed)
+
+    def _checked(self, name: str, value: object, *shapes: tuple[int, ...]) -> np.ndarray:
+        array = np.asarray(value.detach() if isinstance(value, Tensor) else value, dtype=np.float64)
+        if array.shape not in shapes or not np.isfinite(array).all():
+            raise ModelError(f"Body {self.body.name!r}: {name} must be finite and of shape {' or '.join(map(str, shapes))}, not {array.shape}.")
+        return array
+
+    def rest(self) -> Tensor:
+        """Places of the vertices at rest [V, 3]."""
+        rest = getattr(self.body, "rest", None)
+        if rest is None:
+            return torch.from_numpy(self.body.mesh.vertices)
+        self._checked("rest", rest, self.body.mesh.vertices.shape)
+        return rest
+
+    def mass(self, per: Per) -> tuple[Tensor, Tensor]:
+        return per(0.0)[:, None].expand(-1, self.count), per(0.0)[:, None].expand(-1, 0)
+
+
+class KinematicPart(_Meshed):
+    """An obstacle."""
+
+
+class SolidPart(_Meshed):
+    """Tetrahedra with lumped masses."""
+
+    def __init__(self, body: Solid, first: int, unknowns: int) -> None:
+        super().__init__(body, first)
+        self._own = torch.from_numpy(body.mesh.tetrahedra)
+        self.material = body.material
+        self.terms = [TetrahedronTerm(self._own + first, body.material.law_name, unknowns)]
+
+    def embedding(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        used = np.unique(self.body.mesh.faces)
+        return np.arange(len(used)), used, np.ones(len(used))
+
+    def mass(self, per: Per) -> tuple[Tensor, Tensor]:
+        corner = self.rest()[self._own]
+        edge = corner[:, 1:] - corner[:, :1]
+        quarter = torch.linalg.det(edge).abs() / 24
+        lumped = torch.zeros(self.count, dtype=torch.float64).index_add(0, self._own.reshape(-1), quarter.repeat_interleave(4))
+        return per(self.material.density)[:, None] * lumped, per(0.0)[:, None].expand(-1, 0)
+
+    def parameters(self, per: Per, bend: Tensor, curvature: Tensor) -> list[Tensor]:
+        mu, lam = lame(per(self.material.youngs_modulus), per(self.material.poisson_ratio))
+        return [tetrahedron_parameters(self.rest(), self._own, mu[:, None], lam[:, None])]
+
+
+class RigidPart(Part):
+    """A frame of four nodes, the centre of mass and a step along each axis, with the body's exact mass matrix.
+
+    The frame is one tetrahedron of St. Venant-Kirchhoff material with mu alone, which is the orthogonality potential of affine bodies.
+    """
+
+    def __init__(self, body: Rigid, first: int, unknowns: int) -> None:
+        super().__init__(body, first)
+        volume, self.centre, second = _moments(body.mesh.vertices, body.mesh.faces)
+        self.arm = float(np.sqrt(np.trace(second) / volume))
+        self.volume = volume
+        weights = np.zeros((4, 4))  # volume integrals of products of the frame's barycentric coordinates
+        weights[1:, 1:] = second / self.arm**2
+        weights[0, 1:] = weights[1:, 0] = -weights[1:, 1:].sum(0)
+        weights[0, 0] = volume - 2 * weights[0, 1:].sum() - weights[1:, 1:].sum()
+        self._weights = weights
+        own = np.array([(a, b) for a in range(4) for b in range(a + 1, 4)])
+        self._pairs, self.coupled = own, own + first
+        tetrahedron = torch.arange(4)[None]
+        self.terms = [TetrahedronTerm(tetrahedron + first, "st_venant_kirchhoff", unknowns)]
+        frame = torch.from_numpy(self.frame())
+        mu = torch.tensor([4 * body.stiffness * volume / (self.arm**3 / 6)], dtype=torch.float64)
+        self._parameters = tetrahedron_parameters(frame, tetrahedron, mu, 0 * mu)
+
+    def frame(self) -> np.ndarray:
+        """Places of the four nodes in the mesh's coordinates [4, 3]."""
+        return self.centre + self.arm * np.vstack([np.zeros(3), np.eye(3)])
+
+    def barycentric(self) -> np.ndarray:
+        """Weights of the four nodes for every vertex of the mesh [V, 4]."""
+        along = (self.body.mesh.vertices - self.centre) / self.arm
+        return np.column_stack([1 - along.sum(1), along])
+
+    def start(self) -> tuple[np.ndarray, np.ndarray]:
+        body = self.body
+        assert isinstance(body, Rigid)
+        spin = np.asarray(body.angular_velocity, dtype=np.float64)
+        return self.frame(), np.asarray(body.velocity, dtype=np.float64) + np.cross(spin, self.frame() - self.centre)
+
+    def mass(self, per: Per) -> tuple[Tensor, Tensor]:
+        body = self.body
+        assert isinstance(body, Rigid)
+        density = per(body.density)[:, None]
+        a, b = self._pairs.T
+        return density * torch.from_numpy(np.diag(self._weights).copy()), density * torch.from_numpy(self._weights[a, b])
+
+    def parameters(self, per: Per, bend: Tensor, curvature: Tensor) -> list[Tensor]:
+        return [self._parameters.expand(len(bend), *self._parameters.shape)]
+
+    def embedding(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        count = len(self.body.mesh.vertices)
+        return np.repeat(np.arange(count), 4), np.tile(np.arange(4), count), self.barycentric().ravel()
+
+
+def _moments(vertices: np.ndarray, faces: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """Volume, centroid [3], and second moments about it [3, 3] of the solid inside a closed surface."""
+    middle = vertices.mean(0)
+    corner = vertices[faces] - middle
+    volumes = np.einsum("ij,ij->i", corner[:, 0], np.cross(corner[:, 1], corner[:, 2])) / 6
+    total = corner.sum(1)  # with the apex at the origin
+    volume = float(volumes.sum())
+    first = np.einsum("f,fi->i", volumes, total) / 4
+    second = (np.einsum("f,fki,fkj->ij", volumes, corner, corner) + np.einsum("f,fi,fj->ij", volumes, total, total)) / 20
+    centre = first / volume
+    return volume, centre + middle, second - volume * np.outer(centre, centre)
+
+
+def make_parts(model: SolidModel) -> tuple[list[Part], int]:
+    """The parts of all bodies, and the number U of unknowns."""
+    from ..shell.part import ShellPart  # shells build on solids
+
+    clamps: dict[str, list[Clamp]] = {}
+    for clamp in model.clamps:
+        clamps.setdefault(clamp.body, []).append(clamp)
+    nodes = model.node_total
+    rotations = {body.name: ShellPart.rotations(body) for body in model.bodies if isinstance(body, Shell)}
+    unknowns = 3 * nodes + sum(rotations.values())
+    parts: list[Part] = []
+    offset = 3 * nodes
+    for body in model.bodies:
+        first = model.first_node(body.name)
+        if isinstance(body, Shell):
+            parts.append(ShellPart(body, first, offset, unknowns, clamps.get(body.name, [])))
+            offset += rotations[body.name]
+        elif isinstance(body, Solid):
+            parts.append(SolidPart(body, first, unknowns))
+        elif isinstance(body, Rigid):
+            parts.append(RigidPart(body, first, unknowns))
+        elif isinstance(body, Kinematic):
+            parts.append(KinematicPart(body, first))
+        else:
+            raise ModelError(f"Body {body.name!r} is a {type(body).__name__}; it must be a Shell, Solid, Rigid or Kinematic.")
+    return parts, unknowns
+

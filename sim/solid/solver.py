@@ -1,0 +1,289 @@
+"""The implicit solver: shells, elastic solids, rigid bodies and obstacles in one incremental potential."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import scipy.sparse as sp
+import torch
+from torch import Tensor
+
+from ...errors import ModelError
+from ..core import Capabilities, Outcome, Solver, keep_failed, same_shape
+from ..materials.base import Parameter
+from ..rotation import rotation_matrix, turned
+from ..runtime import start
+from .assembly import Assembly
+from .bodies import Shell
+from .contact import ContactSurface
+from .model import SolidModel, per_environment
+from .newton import Solution
+from .parts import KinematicPart, Part, RigidPart, make_parts
+from .potential import Structure, mass_patterns
+from .state import SolidControl, SolidState
+from .step import ImplicitStep, Settings
+
+
+class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
+    """Implicit steps of bodies that touch without penetration, f64 on the CPU.
+
+    A step minimises inertia, elastic energies and the contact barrier with Coulomb friction at the end of the step, by Newton's method
+    (see `newton.py`); its derivatives follow from the implicit function theorem (`step.py`).
+
+    Args:
+        model: the scene.
+
+    Raises:
+        ModelError, MeshError: if the scene makes no sense, or bodies intersect at the start.
+    """
+
+    capabilities = Capabilities(
+        dimensions=(3,),
+        materials=("shell_st_venant_kirchhoff", "shell_neo_hookean", "stable_neo_hookean", "fixed_corotated", "linear", "rigid"),
+        contact=("barrier", "coulomb", "self_contact", "handle"),
+        differentiable=(
+            "position", "velocity", "plastic_bend", "plastic_curvature", "handle_position", "handle_rotation", "previous_position",
+            "previous_velocity", "linear_velocity", "angular_velocity", "force", "youngs_modulus", "poisson_ratio", "thickness", "density",
+            "friction", "rest", "rest_angle", "yield_curvature", "hardening", "clamp_direction", "gravity",
+        ),
+        dtypes=("float64",),
+    )  # fmt: skip
+
+    def __init__(self, model: SolidModel) -> None:
+        super().__init__(model)
+        start("cpu")
+        self._parts, self._unknowns = make_parts(model)
+        self._nodes = model.node_total
+        held = np.concatenate([model.held().ravel(), *(part.held_rotations() for part in self._parts)])
+        coupled = np.concatenate([part.coupled for part in self._parts])
+        patterns = [np.asarray(pattern) for part in self._parts for term in part.terms for pattern in term.patterns]
+        terms = [term for part in self._parts for term in part.terms]
+        assembly = Assembly(~held, [*patterns, *mass_patterns(self._nodes, coupled)])
+        places = np.concatenate([part.start()[0] for part in self._parts])
+        surface, embedding = self._surface(places)
+        self._structure = Structure(terms, assembly, coupled, surface, embedding, model.integrator == "static")
+        self._owner = torch.from_numpy(model.handle_of())
+        self._arm = torch.from_numpy(places)
+        if model.handles:
+            origin = torch.tensor([list(handle.position) for handle in model.handles], dtype=torch.float64)
+            self._arm = torch.from_numpy(places) - torch.where(self._owner[:, None] >= 0, origin[self._owner], 0.0)
+        self.report: list[Solution] = []
+        """How the last step went, for each environment that took it."""
+
+    def _surface(self, places: np.ndarray) -> tuple[ContactSurface | None, sp.csr_matrix]:
+        """The surface of all bodies, and its vertices from the nodes."""
+        rows, columns, weights, faces, owner, count = [], [], [], [], [], 0
+        for number, part in enumerate(self._parts):
+            r, c, w = part.embedding()
+            size = int(r.max()) + 1
+            rows.append(r + count)
+            columns.append(c + part.first)
+            weights.append(w)
+            renumber = np.full(len(part.body.mesh.vertices), -1)
+            used = c if len(c) == size else np.arange(size)
+            renumber[used] = np.arange(size)
+            faces.append(renumber[part.body.mesh.faces] + count)
+            owner.append(np.full(size, number))
+            count += size
+        entries = (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
+        embedding = sp.csr_matrix(entries, (count, self._nodes))
+        contact = self.model.contact
+        if contact is None:
+            return None, embedding
+        names = [body.name for body in self.model.bodies]
+        touching = [body.name for body in self.model.bodies if isinstance(body, Shell)] if contact.self_contact is None else contact.self_contact
+        surface = ContactSurface(
+            embedding @ places,
+            np.concatenate(faces),
+            body=np.concatenate(owner),
+            names=names,
+            activation_distance=contact.activation_distance,
+            offset=contact.offset,
+            friction_speed=contact.friction_speed,
+            self_contact=[name in touching for name in names],
+            ignored=[(names.index(a), names.index(b)) for a, b in contact.ignored],
+            fixed=self._immovable(embedding),
+        )
+        surface.check_start(embedding @ places)
+        return surface, embedding
+
+    def _immovable(self, embedding: sp.csr_matrix) -> np.ndarray:
+        """Surface vertices that never move, bool [V]."""
+        still = self.model.held().all(1) & (self.model.handle_of() < 0)
+        return np.asarray(embedding @ (~still).astype(float)).ravel() == 0
+
+    # ---- states and controls
+
+    def initial_state(self, batch: int = 1) -> SolidState:
+        """The bodies as they start, in `batch` environments."""
+        pairs = [part.start() for part in self._parts]
+        position = torch.from_numpy(np.concatenate([place for place, _ in pairs]))
+        velocity = torch.from_numpy(np.concatenate([speed for _, speed in pairs]))
+        velocity[torch.from_numpy(self.model.held())] = 0.0
+        count, rows = len(self.model.handles), sum(self._rows())
+        zero = torch.zeros((), dtype=torch.float64)
+        fields = (
+            position, velocity, zero.expand(self._unknowns - 3 * self._nodes), zero.expand(rows, 3), zero.expand(rows),
+            torch.tensor([list(handle.position) for handle in self.model.handles], dtype=torch.float64).reshape(count, 3),
+            torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64).expand(count, 4),
+            position - self.model.dt * velocity, velocity,
+        )  # fmt: skip
+        stiffness = zero.expand(()) + self._start_stiffness()
+        status = torch.zeros(batch, dtype=torch.int32)
+        return SolidState(status, *(field.expand(batch, *field.shape).clone() for field in (*fields, stiffness)))
+
+    def rest_control(self, batch: int = 1) -> SolidControl:
+        """Handles at rest, and no forces."""
+        still = torch.zeros(batch, len(self.model.handles), 3, dtype=torch.float64)
+        return SolidControl(still, still.clone(), torch.zeros(batch, self._nodes, 3, dtype=torch.float64))
+
+    def pose(self, state: SolidState, name: str) -> tuple[Tensor, Tensor]:
+        """Where a rigid body is: its centre of mass [B, 3] and the matrix [B, 3, 3] that took its vertices there, a rotation up to the
+        body's stiffness.
+
+        Raises:
+            ModelError: if the body is not Rigid.
+        """
+        part = self._parts[[body.name for body in self.model.bodies].index(self.model.body(name).name)]
+        if not isinstance(part, RigidPart):
+            raise ModelError(f"Body {name!r} is a {type(part.body).__name__}; only a Rigid has a pose. Its vertices are nodes({name!r}).")
+        corner = state.position[:, part.nodes]
+        return corner[:, 0], (corner[:, 1:] - corner[:, :1]).transpose(1, 2) / part.arm
+
+    def vertices(self, state: SolidState, name: str) -> Tensor:
+        """Places of the vertices of a body's mesh [B, V, 3] [m]."""
+        part = self._parts[[body.name for body in self.model.bodies].index(self.model.body(name).name)]
+        corner = state.position[:, part.nodes]
+        return torch.from_numpy(part.barycentric()) @ corner if isinstance(part, RigidPart) else corner
+
+    def _rows(self) -> list[int]:
+        return [part.bending_elements for part in self._parts]
+
+    def _start_stiffness(self) -> float:
+        """A barrier that takes the weight of the bodies and their inertia over a step, ten times over [Pa]."""
+        contact = self.model.contact
+        if contact is None:
+            return 0.0
+        if contact.stiffness is not None:
+            return contact.stiffness
+        mass = sum(float(part.mass(lambda value: torch.as_tensor(value, dtype=torch.float64).detach().reshape(-1)[:1])[0].sum()) for part in self._parts)
+        area = sum(_area(part) for part in self._parts if not isinstance(part, KinematicPart))
+        gravity = float(torch.as_tensor(self.model.gravity).detach().double().norm(dim=-1).max())
+        pressed = gravity if self.model.integrator == "static" else gravity + contact.activation_distance / self.model.dt**2
+        return max(10.0 * mass / max(area, 1e-12) * pressed, 1e-3)
+
+    # ---- the step
+
+    def step(self, state: SolidState, control: SolidControl) -> SolidState:
+        """Advances by `model.dt` [s]; differentiable in state, control and every parameter of the model.
+
+        Raises:
+            ShapeError: if a tensor has the wrong shape, dtype or device.
+        """
+        self._check(state, control)
+        status = self._readiness(state, control)
+        if bool((status == Outcome.OK).all()):
+            return keep_failed(state, self._advance(state, control, None))
+        marked = state.replace(status=status)
+        good = marked.ok.nonzero()[:, 0]
+        if not len(good):
+            return marked
+        stepped = self._advance(state[good], control[good], good)
+        new = SolidState(*(old.index_copy(0, good, part) for old, part in zip(marked.tensors(), stepped.tensors(), strict=True)))
+        return keep_failed(marked, new)
+
+    def _readiness(self, state: SolidState, control: SolidControl) -> Tensor:
+        """What is wrong with each environment before the step, int32 [B]."""
+        status = state.status.clone()
+        for tensor in (*state.floats().values(), *control.floats().values()):
+            broken = ~torch.isfinite(tensor).reshape(len(tensor), -1).all(1)
+            status[broken & (status == Outcome.OK)] = int(Outcome.NOT_FINITE)
+        return status
+
+    def _advance(self, state: SolidState, control: SolidControl, index: Tensor | None) -> SolidState:
+        model, batch, nodes = self.model, state.batch, self._nodes
+
+        def per(value: Parameter) -> Tensor:
+            return per_environment(value, batch, index, (), "A parameter")
+
+        centre = state.handle_position + model.dt * control.linear_velocity
+        turn = turned(state.handle_rotation, control.angular_velocity, torch.full((1,), model.dt, dtype=torch.float64))
+        turn = turn / torch.linalg.vector_norm(turn, dim=-1, keepdim=True)
+        target = state.position
+        if model.handles:
+            owner = self._owner.clamp(min=0)
+            carried = centre[:, owner] + (rotation_matrix(turn)[:, owner] @ self._arm[..., None])[..., 0]
+            target = torch.where((self._owner >= 0)[:, None], carried, target)
+        span = model.dt
+        reference, speed = state.position, state.velocity
+        if model.integrator == "bdf2":
+            span = 2 * model.dt / 3
+            reference = (4 * state.position - state.previous_position) / 3
+            speed = (4 * state.velocity - state.previous_velocity) / 3
+        predicted = reference if model.integrator == "static" else reference + span * speed
+
+        diagonal, off = (torch.cat(pieces, 1) for pieces in zip(*(part.mass(per) for part in self._parts), strict=True))
+        gravity = per_environment(model.gravity, batch, index, (3,), "gravity")
+        weight = diagonal
+        if len(self._structure.coupled):
+            a, b = torch.from_numpy(self._structure.coupled).unbind(1)
+            weight = diagonal.index_add(1, a, off).index_add(1, b, off)
+        load = weight[..., None] * gravity[:, None] + control.force
+        rows = self._rows()
+        bends, curvatures = state.plastic_bend.split(rows, 1), state.plastic_curvature.split(rows, 1)
+        grouped = [part.parameters(per, *plastic) for part, *plastic in zip(self._parts, bends, curvatures, strict=True)]
+
+        rotations = state.edge_rotation
+        still = torch.zeros_like(rotations)
+        contact = model.contact
+        self.report = []
+        end, status, stiffness = ImplicitStep.apply(
+            self._structure,
+            Settings(span, contact.activation_distance if contact else 0.0, model.tolerance, model.max_iterations),
+            self.report,
+            torch.cat([state.position.flatten(1), rotations], 1),
+            state.contact_stiffness,
+            torch.cat([predicted.flatten(1), still], 1),
+            torch.cat([reference.flatten(1), rotations], 1),
+            torch.cat([target.flatten(1), rotations], 1),
+            torch.cat([diagonal, off], 1),
+            torch.cat([load.flatten(1), still], 1),
+            self._friction(batch, index),
+            *(parameters for group in grouped for parameters in group),
+        )
+        position = end[:, : 3 * nodes].unflatten(1, (nodes, 3))
+        plastic = [part.flow(end, group, *old) for part, group, *old in zip(self._parts, grouped, bends, curvatures, strict=True)]
+        new_bends, new_curvatures = (torch.cat(pieces, 1) for pieces in zip(*plastic, strict=True))
+        return SolidState(
+            status, position, (position - reference) / span, end[:, 3 * nodes :], new_bends, new_curvatures, centre, turn, state.position,
+            state.velocity, stiffness,
+        )  # fmt: skip
+
+    def _friction(self, batch: int, index: Tensor | None) -> Tensor:
+        """Coefficients of the pairs of bodies [B, P]: one for all, or one for each pair in the order of `pairs`."""
+        contact = self.model.contact
+        if contact is None:
+            return torch.zeros(batch, 1, dtype=torch.float64)
+        if not isinstance(contact.friction, Mapping):
+            return per_environment(contact.friction, batch, index, (), "friction")[:, None]
+        named = {frozenset(pair): value for pair, value in contact.friction.items()}
+        names = [body.name for body in self.model.bodies]
+        values = [named.get(frozenset((names[a], names[b])), contact.default_friction) for a in range(len(names)) for b in range(a, len(names))]
+        return torch.stack([per_environment(value, batch, index, (), "friction") for value in values], 1)
+
+    def _check(self, state: SolidState, control: SolidControl) -> None:
+        b, n, h, r = state.batch, self._nodes, len(self.model.handles), sum(self._rows())
+        shapes = ((b, n, 3), (b, n, 3), (b, self._unknowns - 3 * n), (b, r, 3), (b, r), (b, h, 3), (b, h, 4), (b, n, 3), (b, n, 3), (b,))
+        like = self._arm
+        for name, shape in zip(state.names()[1:], shapes, strict=True):
+            same_shape(f"state.{name}", getattr(state, name), shape, like)
+        for name, shape in zip(control.names(), ((b, h, 3), (b, h, 3), (b, n, 3)), strict=True):
+            same_shape(f"control.{name}", getattr(control, name), shape, like)
+
+
+def _area(part: Part) -> float:
+    """Of the surface of a body, both sides of a shell [m^2]."""
+    corner = part.body.mesh.vertices[part.body.mesh.faces]
+    area = 0.5 * float(np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1).sum())
+    return 2 * area if isinstance(part.body, Shell) else area

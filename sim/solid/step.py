@@ -1,0 +1,122 @@
+"""One implicit step as a torch operation; its adjoint by the implicit function theorem.
+
+At the end u of a step the force r(u; inputs) on the free unknowns is zero, so that a loss L has dL/d(input) = -w . dr/d(input) with
+(dr/du)' w = dL/du: one linear solve, whatever the number of Newton iterations.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...errors import StepError
+from ..core import Outcome
+from .linearised import Linearised
+from .newton import Solution, solve_step
+from .potential import Potential, StepData, Structure, Surface
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """How a step is solved.
+
+    Args:
+        span: the time that velocity is measured over [s].
+        activation: activation distance of the barrier [m].
+        tolerance: of Newton's method [m/s].
+        most: its iterations.
+    """
+
+    span: float
+    activation: float
+    tolerance: float
+    most: int
+
+
+class ImplicitStep(torch.autograd.Function):
+    """`(structure, settings, report, start, stiffness, predicted, reference, target, mass, load, friction, *parameters)`, all [B, ...].
+
+    Returns the unknowns at the end [B, U], the outcomes int32 [B] and the stiffness of the barrier [B]. `report` is a list that takes the
+    `Solution` of every environment.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, structure: Structure, settings: Settings, report: list[Solution], *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        start, stiffness, *inputs = (tensor.detach() for tensor in tensors)
+        for b in range(len(start)):
+            data = _data(settings, start[b], *(tensor[b] for tensor in inputs))
+            report.append(solve_step(structure, data, float(stiffness[b]), settings.activation, settings.tolerance, settings.most))
+        end = torch.from_numpy(np.stack([solution.unknowns for solution in report])) if report else start
+        status = torch.tensor([int(solution.outcome) for solution in report], dtype=torch.int32)
+        stiffness = torch.tensor([solution.stiffness for solution in report], dtype=torch.float64)
+        ctx.structure, ctx.settings = structure, settings
+        ctx.save_for_backward(end, status, stiffness, start, *inputs)
+        ctx.mark_non_differentiable(status, stiffness)
+        return end, status, stiffness
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        end, status, stiffness, start, *inputs = ctx.saved_tensors
+        wanted = ctx.needs_input_grad[5:]
+        out = [torch.zeros_like(tensor) if want else None for tensor, want in zip(inputs, wanted, strict=True)]
+        for b in range(len(end)):
+            if not bool(gradients[0][b].any()):
+                continue
+            if status[b] != Outcome.OK:
+                raise StepError(
+                    f"Environment {b} did not finish its step ({Outcome(int(status[b])).name}), so its end has no derivative; "
+                    "use a smaller time step or more max_iterations."
+                )
+            parts = _environment(ctx.structure, ctx.settings, gradients[0][b], end[b], float(stiffness[b]), start[b], [x[b] for x in inputs], wanted)
+            for tensor, part in zip(out, parts, strict=True):
+                if tensor is not None and part is not None:
+                    tensor[b] = part
+        return (None, None, None, None, None, *out)
+
+
+def _data(settings: Settings, start: Tensor, *inputs: Tensor) -> StepData:
+    predicted, reference, target, mass, load, friction, *parameters = inputs
+    arrays = (tensor.contiguous().numpy() for tensor in (start, predicted, reference, target, mass, load, friction))
+    return StepData(*arrays, settings.span, [par.contiguous() for par in parameters])
+
+
+def _environment(
+    structure: Structure, settings: Settings, gradient: Tensor, end: Tensor, stiffness: float, start: Tensor, inputs: list[Tensor],
+    wanted: tuple[bool, ...],
+) -> list[Tensor | None]:  # fmt: skip
+    """The derivatives of one environment with respect to `inputs`."""
+    data = _data(settings, start, *inputs)
+    surface = Surface(structure, len(end)) if structure.surface is not None else None
+    potential = Potential(structure, data, surface)
+    potential.stiffness = stiffness
+    at = Linearised(potential, end.numpy())
+    right = gradient.numpy()
+    w = at.adjoint(right)
+    if w is None:
+        raise StepError("The Jacobian of a step is singular there, so its derivative does not exist; hold the bodies, or add inertia.")
+    nodes = structure.embedding.shape[1]
+    move = (end.numpy() - data.predicted)[: 3 * nodes].reshape(-1, 3)
+    push = w[: 3 * nodes].reshape(-1, 3)
+    a, b = structure.coupled.T
+    weight = potential.weight
+    by_mass = -weight * np.concatenate([(push * move).sum(1), (push[a] * move[b] + push[b] * move[a]).sum(1)])
+    by_target = np.zeros_like(right)
+    held = np.setdiff1d(np.arange(len(right)), structure.free)
+    by_target[held] = right[held] - at.transposed(w)[held]
+    found: list[Tensor | None] = [
+        torch.from_numpy(part)
+        for part in (potential.inertia(w), -at.by_reference(w), by_target, by_mass, w.copy(), -at.by_coefficients(w))
+    ]
+    for term, par, want in zip(structure.terms, data.parameters, wanted[6:], strict=True):
+        if not want:
+            found.append(None)
+            continue
+        with torch.enable_grad():
+            variable = par.detach().requires_grad_()
+            work = term.virtual_work(end, torch.from_numpy(w), variable)
+            found.append(-torch.autograd.grad(work, variable)[0])
+    return found
