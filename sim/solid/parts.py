@@ -108,7 +108,7 @@ class SolidPart(_Meshed):
 
     def __init__(self, body: Solid, first: int, unknowns: int) -> None:
         super().__init__(body, first)
-        self._own = torch.from_numpy(body.mesh.tetrahedra)
+        self._own = torch.from_numpy(body.mesh.tetrahedra.copy())
         self.material = body.material
         self.terms = [TetrahedronTerm(self._own + first, body.material.law_name, unknowns)]
 

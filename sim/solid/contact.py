@@ -1,0 +1,3 @@
+"""stub"""
+class ContactSurface: pass
+class FrictionSet: pass
