@@ -61,7 +61,7 @@ class Part(ABC):
         """Which of its edge rotations are not free, bool [e]."""
         return np.zeros(0, dtype=bool)
 
-    def flow(self, end: Tensor, parameters: list[Tensor], bend: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
+    def flow(self, end: Tensor, bend: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
         """The plastic bend and curvature after a step that ended at `end` [B, U]."""
         return bend, curvature
 

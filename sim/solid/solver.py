@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,7 +10,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from ...errors import ModelError
+from ...errors import ModelError, StepError
 from ..core import Capabilities, Outcome, Solver, keep_failed, same_shape
 from ..materials.base import Parameter
 from ..rotation import rotation_matrix, turned
@@ -20,9 +21,9 @@ from .contact import ContactSurface
 from .model import SolidModel, per_environment
 from .newton import Solution
 from .parts import KinematicPart, Part, RigidPart, make_parts
-from .potential import Structure, mass_patterns
+from .potential import Potential, Structure, Surface, mass_patterns
 from .state import SolidControl, SolidState
-from .step import ImplicitStep, Settings
+from .step import ImplicitStep, Settings, step_data
 
 
 class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
@@ -202,6 +203,20 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         return status
 
     def _advance(self, state: SolidState, control: SolidControl, index: Tensor | None) -> SolidState:
+        task = self._task(state, control, index)
+        self.report = []
+        end, status, stiffness = ImplicitStep.apply(self._structure, task.settings, self.report, *task.inputs, *task.parameters)
+        position = end[:, : 3 * self._nodes].unflatten(1, (self._nodes, 3))
+        plastic = [part.flow(end, *old) for part, *old in zip(self._parts, *task.plastic, strict=True)]
+        bend, curvature = (torch.cat(pieces, 1) for pieces in zip(*plastic, strict=True))
+        velocity = (position - task.reference) / task.settings.span
+        return SolidState(
+            status, position, velocity, end[:, 3 * self._nodes :], bend, curvature, task.centre, task.turn, state.position, state.velocity,
+            stiffness,
+        )  # fmt: skip
+
+    def _task(self, state: SolidState, control: SolidControl, index: Tensor | None) -> _Task:
+        """What a step is to solve, as differentiable functions of state, control and model."""
         model, batch, nodes = self.model, state.batch, self._nodes
 
         def per(value: Parameter) -> Tensor:
@@ -215,8 +230,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             owner = self._owner.clamp(min=0)
             carried = centre[:, owner] + (rotation_matrix(turn)[:, owner] @ self._arm[..., None])[..., 0]
             target = torch.where((self._owner >= 0)[:, None], carried, target)
-        span = model.dt
-        reference, speed = state.position, state.velocity
+        span, reference, speed = model.dt, state.position, state.velocity
         if model.integrator == "bdf2":
             span = 2 * model.dt / 3
             reference = (4 * state.position - state.previous_position) / 3
@@ -225,23 +239,17 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
 
         diagonal, off = (torch.cat(pieces, 1) for pieces in zip(*(part.mass(per) for part in self._parts), strict=True))
         gravity = per_environment(model.gravity, batch, index, (3,), "gravity")
-        weight = diagonal
-        if len(self._structure.coupled):
-            a, b = torch.from_numpy(self._structure.coupled).unbind(1)
-            weight = diagonal.index_add(1, a, off).index_add(1, b, off)
+        a, b = torch.from_numpy(self._structure.coupled).unbind(1)
+        weight = diagonal.index_add(1, a, off).index_add(1, b, off)
         load = weight[..., None] * gravity[:, None] + control.force
         rows = self._rows()
-        bends, curvatures = state.plastic_bend.split(rows, 1), state.plastic_curvature.split(rows, 1)
-        grouped = [part.parameters(per, *plastic) for part, *plastic in zip(self._parts, bends, curvatures, strict=True)]
-
+        plastic = state.plastic_bend.split(rows, 1), state.plastic_curvature.split(rows, 1)
+        parameters = [tensor for part, *old in zip(self._parts, *plastic, strict=True) for tensor in part.parameters(per, *old)]
+        contact = model.contact
+        settings = Settings(span, contact.activation_distance if contact else 0.0, model.tolerance, model.max_iterations)
         rotations = state.edge_rotation
         still = torch.zeros_like(rotations)
-        contact = model.contact
-        self.report = []
-        end, status, stiffness = ImplicitStep.apply(
-            self._structure,
-            Settings(span, contact.activation_distance if contact else 0.0, model.tolerance, model.max_iterations),
-            self.report,
+        inputs = (
             torch.cat([state.position.flatten(1), rotations], 1),
             state.contact_stiffness,
             torch.cat([predicted.flatten(1), still], 1),
@@ -250,15 +258,29 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             torch.cat([diagonal, off], 1),
             torch.cat([load.flatten(1), still], 1),
             self._friction(batch, index),
-            *(parameters for group in grouped for parameters in group),
         )
-        position = end[:, : 3 * nodes].unflatten(1, (nodes, 3))
-        plastic = [part.flow(end, group, *old) for part, group, *old in zip(self._parts, grouped, bends, curvatures, strict=True)]
-        new_bends, new_curvatures = (torch.cat(pieces, 1) for pieces in zip(*plastic, strict=True))
-        return SolidState(
-            status, position, (position - reference) / span, end[:, 3 * nodes :], new_bends, new_curvatures, centre, turn, state.position,
-            state.velocity, stiffness,
-        )  # fmt: skip
+        return _Task(settings, inputs, parameters, reference, centre, turn, plastic)
+
+    def negative_modes(self, state: SolidState) -> Tensor:
+        """How many independent ways out of each state lower its energy to second order, int64 [B]; 0 is a stable equilibrium.
+
+        The energy is that of elasticity and contact under dead loads, without inertia or friction; its Hessian's inertia is read off L D L'.
+        """
+        with torch.no_grad():
+            task = self._task(state, self.rest_control(state.batch), None)
+        counts = []
+        for b in range(state.batch):
+            data = step_data(task.settings, *(tensor[b] for tensor in (task.inputs[0], *task.inputs[2:], *task.parameters)))
+            structure = dataclasses.replace(self._structure, static=True)
+            potential = Potential(structure, data, Surface(structure, self._unknowns) if structure.surface is not None else None)
+            potential.stiffness = float(state.contact_stiffness[b])
+            u = data.start
+            pattern, values = potential.matrix(potential.blocks(u, False), potential.barrier_matrices(u, False))
+            factor = pattern.factor(values)
+            if factor is None:
+                raise StepError("The Hessian is singular there: hold the bodies, so that no motion is free.")
+            counts.append(factor.inertia[1])
+        return torch.tensor(counts)
 
     def _friction(self, batch: int, index: Tensor | None) -> Tensor:
         """Coefficients of the pairs of bodies [B, P]: one for all, or one for each pair in the order of `pairs`."""
@@ -280,6 +302,19 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             same_shape(f"state.{name}", getattr(state, name), shape, like)
         for name, shape in zip(control.names(), ((b, h, 3), (b, h, 3), (b, n, 3)), strict=True):
             same_shape(f"control.{name}", getattr(control, name), shape, like)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """A step of a batch: what `ImplicitStep` takes, and what the new state takes from before it."""
+
+    settings: Settings
+    inputs: tuple[Tensor, ...]
+    parameters: list[Tensor]
+    reference: Tensor
+    centre: Tensor
+    turn: Tensor
+    plastic: tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
 
 
 def _area(part: Part) -> float:

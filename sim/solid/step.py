@@ -48,7 +48,7 @@ class ImplicitStep(torch.autograd.Function):
     def forward(ctx: Any, structure: Structure, settings: Settings, report: list[Solution], *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         start, stiffness, *inputs = (tensor.detach() for tensor in tensors)
         for b in range(len(start)):
-            data = _data(settings, start[b], *(tensor[b] for tensor in inputs))
+            data = step_data(settings, start[b], *(tensor[b] for tensor in inputs))
             report.append(solve_step(structure, data, float(stiffness[b]), settings.activation, settings.tolerance, settings.most))
         end = torch.from_numpy(np.stack([solution.unknowns for solution in report])) if report else start
         status = torch.tensor([int(solution.outcome) for solution in report], dtype=torch.int32)
@@ -78,7 +78,8 @@ class ImplicitStep(torch.autograd.Function):
         return (None, None, None, None, None, *out)
 
 
-def _data(settings: Settings, start: Tensor, *inputs: Tensor) -> StepData:
+def step_data(settings: Settings, start: Tensor, *inputs: Tensor) -> StepData:
+    """One environment's part of what `ImplicitStep` takes, the stiffness of contact left out."""
     predicted, reference, target, mass, load, friction, *parameters = inputs
     arrays = (tensor.contiguous().numpy() for tensor in (start, predicted, reference, target, mass, load, friction))
     return StepData(*arrays, settings.span, [par.contiguous() for par in parameters])
@@ -89,7 +90,7 @@ def _environment(
     wanted: tuple[bool, ...],
 ) -> list[Tensor | None]:  # fmt: skip
     """The derivatives of one environment with respect to `inputs`."""
-    data = _data(settings, start, *inputs)
+    data = step_data(settings, start, *inputs)
     surface = Surface(structure, len(end)) if structure.surface is not None else None
     potential = Potential(structure, data, surface)
     potential.stiffness = stiffness
