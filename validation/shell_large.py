@@ -102,7 +102,7 @@ def lateral_buckling(width: float = 0.2, poisson: float = 0.3, columns: int = 48
         return state is not None and state.outcomes() == [Outcome.OK] and int(loose.negative_modes(state)[0]) == 0
 
     known = RegularGridInterpolator((_BUCKLING["width"], _BUCKLING["poisson"]), np.array(_BUCKLING["load"]))
-    reference = float(known((width, poisson))[0])
+    reference = float(known((width, poisson)))
     low, high = 0.5 * reference, 1.5 * reference
     if not stable(low) or stable(high):
         return Measured(math.nan, reference, math.nan)

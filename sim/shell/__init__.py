@@ -1,0 +1,1 @@
+from .materials import ShellMaterial

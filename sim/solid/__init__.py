@@ -1,0 +1,21 @@
+"""Implicit solids: shells, elastic solids, rigid bodies and obstacles that touch without penetration."""
+
+from .bodies import Clamp, Contact, Handle, Kinematic, Pin, Rigid, Shell, Solid
+from .model import SolidModel
+from .solver import SolidSolver
+from .state import SolidControl, SolidState
+
+__all__ = [
+    "Clamp",
+    "Contact",
+    "Handle",
+    "Kinematic",
+    "Pin",
+    "Rigid",
+    "Shell",
+    "Solid",
+    "SolidControl",
+    "SolidModel",
+    "SolidSolver",
+    "SolidState",
+]

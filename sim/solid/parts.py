@@ -61,7 +61,7 @@ class Part(ABC):
         """Which of its edge rotations are not free, bool [e]."""
         return np.zeros(0, dtype=bool)
 
-    def flow(self, end: Tensor, bend: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
+    def flow(self, end: Tensor, parameters: list[Tensor], bend: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
         """The plastic bend and curvature after a step that ended at `end` [B, U]."""
         return bend, curvature
 
@@ -71,7 +71,7 @@ class Part(ABC):
         return used, used, np.ones(self.count)
 
 
-class _Meshed(Part):
+class Meshed(Part):
     """A body whose nodes are the vertices of its mesh."""
 
     def start(self) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +91,7 @@ class _Meshed(Part):
         """Places of the vertices at rest [V, 3]."""
         rest = getattr(self.body, "rest", None)
         if rest is None:
-            return torch.from_numpy(self.body.mesh.vertices)
+            return torch.from_numpy(self.body.mesh.vertices.copy())
         self._checked("rest", rest, self.body.mesh.vertices.shape)
         return rest
 
@@ -99,11 +99,11 @@ class _Meshed(Part):
         return per(0.0)[:, None].expand(-1, self.count), per(0.0)[:, None].expand(-1, 0)
 
 
-class KinematicPart(_Meshed):
+class KinematicPart(Meshed):
     """An obstacle."""
 
 
-class SolidPart(_Meshed):
+class SolidPart(Meshed):
     """Tetrahedra with lumped masses."""
 
     def __init__(self, body: Solid, first: int, unknowns: int) -> None:

@@ -156,24 +156,27 @@ class Potential:
 
     # ---- values
 
+    def elastic_energy(self, u: Floats) -> float:
+        """Of all terms [J]."""
+        tensor = torch.from_numpy(u)
+        return sum(term.energy(tensor, par) for term, par in zip(self.structure.terms, self.data.parameters, strict=True))
+
+    def barrier_energy(self, u: Floats) -> float:
+        """Of the contact barrier [J]."""
+        if self.surface is None:
+            return 0.0
+        place = self.surface.positions(u)
+        return self.surface.contact.barrier_energy(place, self.surface.contact.collisions(place), self.stiffness)
+
     def energy(self, u: Floats) -> float:
         """The potential, infinite where it does not exist."""
-        data = self.data
-        moved = u - data.predicted
-        inertia = 0.5 * float(moved @ self.inertia(moved))
-        load = -float(data.load @ moved)
-        tensor = torch.from_numpy(u)
-        elastic = [term.energy(tensor, par) for term, par in zip(self.structure.terms, data.parameters, strict=True)]
-        contact = []
-        if self.surface is not None:
-            place = self.surface.positions(u)
-            contact.append(self.surface.contact.barrier_energy(place, self.surface.contact.collisions(place), self.stiffness))
-            if self.friction is not None:
-                contact.append(data.span * self.friction.energy(self.velocity(u)))
-        parts = [inertia, load, *elastic, *contact]
-        total = math.fsum(parts) if all(map(math.isfinite, parts)) else math.inf
-        self.scale = max(map(abs, parts)) if math.isfinite(total) else self.scale
-        return total
+        moved = u - self.data.predicted
+        friction = 0.0 if self.friction is None else self.data.span * self.friction.energy(self.velocity(u))
+        parts = [0.5 * float(moved @ self.inertia(moved)), -float(self.data.load @ moved), self.elastic_energy(u), self.barrier_energy(u), friction]
+        if not all(map(math.isfinite, parts)):
+            return math.inf
+        self.scale = max(map(abs, parts))
+        return math.fsum(parts)
 
     def gradient(self, u: Floats, *, friction: bool = True) -> Floats:
         """Its gradient [U]; without the lagged friction if so wanted."""

@@ -205,9 +205,9 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
     def _advance(self, state: SolidState, control: SolidControl, index: Tensor | None) -> SolidState:
         task = self._task(state, control, index)
         self.report = []
-        end, status, stiffness = ImplicitStep.apply(self._structure, task.settings, self.report, *task.inputs, *task.parameters)
+        end, status, stiffness = ImplicitStep.apply(self._structure, task.settings, self.report, *task.inputs, *task.parameters())
         position = end[:, : 3 * self._nodes].unflatten(1, (self._nodes, 3))
-        plastic = [part.flow(end, *old) for part, *old in zip(self._parts, *task.plastic, strict=True)]
+        plastic = [part.flow(end, *old) for part, *old in zip(self._parts, task.groups, *task.plastic, strict=True)]
         bend, curvature = (torch.cat(pieces, 1) for pieces in zip(*plastic, strict=True))
         velocity = (position - task.reference) / task.settings.span
         return SolidState(
@@ -244,7 +244,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         load = weight[..., None] * gravity[:, None] + control.force
         rows = self._rows()
         plastic = state.plastic_bend.split(rows, 1), state.plastic_curvature.split(rows, 1)
-        parameters = [tensor for part, *old in zip(self._parts, *plastic, strict=True) for tensor in part.parameters(per, *old)]
+        groups = [part.parameters(per, *old) for part, *old in zip(self._parts, *plastic, strict=True)]
         contact = model.contact
         settings = Settings(span, contact.activation_distance if contact else 0.0, model.tolerance, model.max_iterations)
         rotations = state.edge_rotation
@@ -259,7 +259,33 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             torch.cat([load.flatten(1), still], 1),
             self._friction(batch, index),
         )
-        return _Task(settings, inputs, parameters, reference, centre, turn, plastic)
+        return _Task(settings, inputs, groups, reference, centre, turn, plastic)
+
+    def energies(self, state: SolidState) -> dict[str, Tensor]:
+        """Kinetic, elastic (in shells: what is stored and what plastic flow took in the last step), gravity's and contact's energy of every
+        environment [B] [J]; values without derivatives. Gravity's is zero where all nodes are at the origin."""
+        with torch.no_grad():
+            task = self._task(state, self.rest_control(state.batch), None)
+        found: dict[str, list[float]] = {"kinetic": [], "elastic": [], "gravity": [], "contact": []}
+        for b in range(state.batch):
+            potential = self._potential(task, b, float(state.contact_stiffness[b]))
+            data, u = potential.data, potential.data.start
+            speed = np.concatenate([state.velocity[b].detach().numpy().ravel(), np.zeros(self._unknowns - 3 * self._nodes)])
+            kinetic = dataclasses.replace(data, predicted=u - speed * data.span, span=1.0)
+            moving = Potential(dataclasses.replace(self._structure, static=False), kinetic, None)
+            found["kinetic"].append(0.5 * float(speed @ moving.inertia(speed)))
+            found["elastic"].append(potential.elastic_energy(u))
+            found["gravity"].append(-float(data.load @ u))
+            found["contact"].append(potential.barrier_energy(u))
+        return {name: torch.tensor(values, dtype=torch.float64) for name, values in found.items()}
+
+    def _potential(self, task: _Task, b: int, stiffness: float) -> Potential:
+        """The potential of environment b without inertia."""
+        data = step_data(task.settings, *(tensor[b] for tensor in (task.inputs[0], *task.inputs[2:], *task.parameters())))
+        structure = dataclasses.replace(self._structure, static=True)
+        potential = Potential(structure, data, Surface(structure, self._unknowns) if structure.surface is not None else None)
+        potential.stiffness = stiffness
+        return potential
 
     def negative_modes(self, state: SolidState) -> Tensor:
         """How many independent ways out of each state lower its energy to second order, int64 [B]; 0 is a stable equilibrium.
@@ -270,11 +296,8 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             task = self._task(state, self.rest_control(state.batch), None)
         counts = []
         for b in range(state.batch):
-            data = step_data(task.settings, *(tensor[b] for tensor in (task.inputs[0], *task.inputs[2:], *task.parameters)))
-            structure = dataclasses.replace(self._structure, static=True)
-            potential = Potential(structure, data, Surface(structure, self._unknowns) if structure.surface is not None else None)
-            potential.stiffness = float(state.contact_stiffness[b])
-            u = data.start
+            potential = self._potential(task, b, float(state.contact_stiffness[b]))
+            u = potential.data.start
             pattern, values = potential.matrix(potential.blocks(u, False), potential.barrier_matrices(u, False))
             factor = pattern.factor(values)
             if factor is None:
@@ -310,11 +333,15 @@ class _Task:
 
     settings: Settings
     inputs: tuple[Tensor, ...]
-    parameters: list[Tensor]
+    groups: list[list[Tensor]]
     reference: Tensor
     centre: Tensor
     turn: Tensor
     plastic: tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
+
+    def parameters(self) -> list[Tensor]:
+        """Those of all terms of all bodies, in order."""
+        return [tensor for group in self.groups for tensor in group]
 
 
 def _area(part: Part) -> float:
