@@ -21,6 +21,7 @@ w = (t - Delta)^2 / 2 + k_y Delta + H Delta^2 / 2. It is convex, and w' = t - De
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import override
@@ -83,7 +84,7 @@ def bending_parameters(
         offset: plastic offset of S `[..., F, 3]` [m]; by default none.
         alpha: plastic curvature so far `[..., F]` [1/m]; by default none.
     """
-    edges = _clamped_edges(topology, clamped)
+    edges = clamped_edges(topology, clamped)
     if rest_directions is None:
         rest_directions = outward_directions(rest, topology, edges)
     m_rest = _spread(rest_directions, topology, edges)
@@ -139,7 +140,7 @@ class BendingTerm(Term):
     """
 
     def __init__(self, topology: ShellTopology, clamped: Ints | None, edge_unknowns: int, unknowns: int) -> None:
-        edges = _clamped_edges(topology, clamped)
+        edges = clamped_edges(topology, clamped)
         start()
         self._topology = topology
         self._unknowns = unknowns
@@ -147,33 +148,29 @@ class BendingTerm(Term):
         is_clamped = torch.zeros(len(topology.edges), dtype=torch.bool)
         is_clamped[torch.as_tensor(edges)] = True
         here = is_clamped[torch.as_tensor(topology.face_edges)]
-        self._faces = torch.as_tensor(topology.faces)
-        self._signs = torch.as_tensor(topology.signs)
-        self._adjacent = torch.where(here, CLAMPED, torch.as_tensor(topology.adjacent))
-        self._opposite = torch.as_tensor(topology.across)
-        self._rotations = torch.where(here, -1, torch.as_tensor(topology.face_edges) + edge_unknowns)
+        sign, across = torch.as_tensor(topology.signs), torch.as_tensor(topology.across)
+        adjacent = torch.where(here, CLAMPED, torch.as_tensor(topology.adjacent))
+        rotation = torch.where(here, -1, torch.as_tensor(topology.face_edges) + edge_unknowns)
+        self._mesh = torch.cat([torch.as_tensor(topology.faces), across, adjacent, sign, rotation], dim=1)
         self._share = _shares(topology, edges)
-        corners = coordinates(self._faces)
-        self._own = torch.cat([corners, self._rotations], dim=1)
-        self.patterns = (torch.cat([corners, coordinates(self._opposite), self._rotations], dim=1),)
+        corners = coordinates(self._mesh[:, :3])
+        self._own = torch.cat([corners, rotation], dim=1)
+        self.patterns = (torch.cat([corners, coordinates(across), rotation], dim=1),)
 
     @override
     def energy(self, u: Tensor, par: Tensor) -> float:
-        return float(self._state(u, par)[1][:, 0].sum())
+        return float(self._state(u, par)[:, 0].sum())
 
     @override
     def gradient(self, u: Tensor, par: Tensor) -> Tensor:
-        normals, state = self._state(u, par)
         out = torch.empty(len(par), 12, dtype=torch.float64)
-        bending_gradient(u, self._faces, self._adjacent, self._signs, par, normals, state, out)
+        bending_gradient(u, self._mesh, par, self._state(u, par), out)
         return scatter(out, self._own, self._unknowns)
 
     @override
     def hessians(self, u: Tensor, par: Tensor, project: bool) -> tuple[Tensor, ...]:
-        normals, state = self._state(u, par)
         angles, out = (torch.empty(len(par), rows, 21, dtype=torch.float64) for rows in (3, 21))
-        tables = (self._faces, self._opposite, self._adjacent, self._signs)
-        bending_hessian(u, *tables, par, normals, state, int(project), angles, out)
+        bending_hessian(u, self._mesh, par, self._state(u, par), int(project), angles, out)
         return (out,)
 
     @override
@@ -191,17 +188,18 @@ class BendingTerm(Term):
         secant, slip = self._secant(d, _form(par, d), par)
         return par[:, 13:16] + (1 - secant)[:, None] * d, par[:, 18] + slip
 
-    def _state(self, u: Tensor, par: Tensor) -> tuple[Tensor, Tensor]:
-        normals, state = (torch.empty(len(par), columns, dtype=torch.float64) for columns in (3, 6))
-        bending_state(u, self._faces, self._adjacent, self._signs, self._rotations, par, normals, state)
-        return normals, state
+    def _state(self, u: Tensor, par: Tensor) -> Tensor:
+        state = torch.empty(len(par), 9, dtype=torch.float64)
+        bending_state(u, self._mesh, par, state)
+        return state
 
     def _arms(self, u: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _arms(u[: 3 * self._nodes].reshape(-1, 3), self._topology, m.reshape(-1, 3, 3), self._share)
 
     def _turned(self, u: Tensor) -> Tensor:
-        """s xi of every edge of every face `[F, 3]`; zero where it is clamped."""
-        return torch.where(self._rotations >= 0, self._signs * u[self._rotations.clamp(min=0)], 0.0)
+        """The share of xi in phi, s xi, for every edge of every face `[F, 3]`; zero where it is clamped."""
+        sign, rotation = self._mesh[:, 9:12], self._mesh[:, 12:]
+        return torch.where(rotation >= 0, sign * u[rotation.clamp(min=0)], 0.0)
 
     def _excess(self, u: Tensor, par: Tensor) -> Tensor:
         """S - Sbar `[F, 3]`."""
@@ -224,8 +222,9 @@ def _form(par: Tensor, d: Tensor) -> Tensor:
     return (K @ d[..., None])[..., 0]
 
 
-def _clamped_edges(topology: ShellTopology, clamped: Ints | None) -> Ints:
-    edges = torch.as_tensor([] if clamped is None else clamped, dtype=torch.int64).numpy()
+def clamped_edges(topology: ShellTopology, clamped: Ints | None) -> Ints:
+    """The ids `[C]` of the clamped edges; refuses edges that do not lie on the boundary."""
+    edges = np.asarray([] if clamped is None else clamped, dtype=np.int64)
     inner = edges[~topology.boundary[edges]]
     if len(inner):
         raise ModelError(f"Clamped edges {inner[:5].tolist()} have two faces; only boundary edges can be clamped.")

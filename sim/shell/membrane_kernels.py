@@ -52,7 +52,7 @@ def _stress(f0, f1, mu, lam, neo):
 def membrane_energy(u: VALUES, faces: IDS, par: VALUES, neo: ti.i32, out: VALUES):
     """`out` `[n]`: the energy of every face [J]."""
     for f in range(faces.shape[0]):
-        f0, f1, G1, G2 = _frame(u, faces, par, f)
+        f0, f1, _, _ = _frame(u, faces, par, f)
         mu, lam = par[f, 4], par[f, 5]
         a, b, c = f0.dot(f0), f1.dot(f1), f0.dot(f1)
         w = mu / 4 * ((a - 1) * (a - 1) + (b - 1) * (b - 1) + 2 * c * c) + lam / 8 * (a + b - 2) * (a + b - 2)

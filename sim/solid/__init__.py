@@ -1,6 +1,7 @@
 """Implicit solids: shells, elastic solids, rigid bodies and obstacles that touch without penetration."""
 
 from .bodies import Clamp, Contact, Handle, Kinematic, Pin, Rigid, Shell, Solid
+from .materials import StableNeoHookean
 from .model import SolidModel
 from .solver import SolidSolver
 from .state import SolidControl, SolidState
@@ -18,4 +19,5 @@ __all__ = [
     "SolidModel",
     "SolidSolver",
     "SolidState",
+    "StableNeoHookean",
 ]

@@ -46,7 +46,7 @@ class SolidModel:
     clamps: Sequence[Clamp] = ()
     integrator: str = "implicit_euler"
     tolerance: float = 1e-7
-    max_iterations: int = 200
+    max_iterations: int = 500
 
     def __post_init__(self) -> None:
         names = [body.name for body in self.bodies]

@@ -22,6 +22,8 @@ SHRINK = 0.9
 """Share of the way to the first touch that a step takes."""
 SMALLEST = 1e-10
 """A line search gives up below this share of the direction."""
+BLUR = 1e-9
+"""Changes of energy below this share of its largest part are not trusted."""
 CROWDED = 0.05
 """Where a gap falls below this share of the activation distance, the barrier is too soft."""
 STIFFEN = 4.0
@@ -164,10 +166,15 @@ class _Run:
     def search(self, direction: Floats, share: float, slope: float, energy: float) -> tuple[float, float]:
         """A share of the direction that lowers the energy enough (Armijo), and the energy there."""
         while share > SMALLEST:
-            trial = self.potential.energy(self.u + share * direction)
-            # Below the rounding of its largest part an energy cannot tell; there a Newton step is as good as any.
-            if trial <= energy + 1e-4 * share * slope + 1e-14 * self.potential.scale:
+            place = self.u + share * direction
+            trial = self.potential.energy(place)
+            if trial <= energy + 1e-4 * share * slope:
                 return share, trial
+            # Near the end rounding hides what the energy does; there the slope must have become flatter (Hager and Zhang 2005).
+            if trial <= energy + BLUR * self.potential.scale and -share * slope <= BLUR * self.potential.scale:
+                flatter = abs(float(self.potential.gradient(place)[self.free] @ direction[self.free]))
+                if flatter <= 0.9 * abs(slope):
+                    return share, trial
             share *= 0.5
         raise _Failed
 
