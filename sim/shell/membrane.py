@@ -17,9 +17,7 @@ from .membrane_kernels import membrane_energy, membrane_gradient, membrane_hessi
 LAWS = ("st_venant_kirchhoff", "neo_hookean")
 
 
-def membrane_parameters(
-    rest: Tensor, faces: Ints, youngs_modulus: Parameter, poisson_ratio: Parameter, thickness: Parameter
-) -> Tensor:
+def membrane_parameters(rest: Tensor, faces: Ints, youngs_modulus: Parameter, poisson_ratio: Parameter, thickness: Parameter) -> Tensor:
     """The table `par` of a MembraneTerm `[..., F, 6]`, differentiable in all arguments.
 
     Columns 0-3: the inverse rest matrix B [1/m], row by row: the inverse of the rest edges [X1 - X0, X2 - X0] in an orthonormal frame of

@@ -52,7 +52,7 @@ def _stress(f0, f1, mu, lam, neo):
 def membrane_energy(u: VALUES, faces: IDS, par: VALUES, neo: ti.i32, out: VALUES):
     """`out` `[n]`: the energy of every face [J]."""
     for f in range(faces.shape[0]):
-        f0, f1, G1, G2 = _frame(u, faces, par, f)
+        f0, f1, _, _ = _frame(u, faces, par, f)
         mu, lam = par[f, 4], par[f, 5]
         a, b, c = f0.dot(f0), f1.dot(f1), f0.dot(f1)
         w = mu / 4 * ((a - 1) * (a - 1) + (b - 1) * (b - 1) + 2 * c * c) + lam / 8 * (a + b - 2) * (a + b - 2)
@@ -87,12 +87,16 @@ def _tangent(f0, f1, mu, lam, neo, project):
             m = ti.max(m, ti.max(-lam, 0))
         v = ti.Vector([c[0], c[1], c[2]])
         D = lam * v.outer_product(v)
-        D += 2 * m * ti.Matrix(
-            [
-                [c[0] * c[0], c[2] * c[2], c[0] * c[2]],
-                [c[2] * c[2], c[1] * c[1], c[1] * c[2]],
-                [c[0] * c[2], c[1] * c[2], (c[0] * c[1] + c[2] * c[2]) / 2],
-            ]
+        D += (
+            2
+            * m
+            * ti.Matrix(
+                [
+                    [c[0] * c[0], c[2] * c[2], c[0] * c[2]],
+                    [c[2] * c[2], c[1] * c[1], c[1] * c[2]],
+                    [c[0] * c[2], c[1] * c[2], (c[0] * c[1] + c[2] * c[2]) / 2],
+                ]
+            )
         )
     return D
 

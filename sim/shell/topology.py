@@ -42,6 +42,11 @@ class ShellTopology:
         return self.edge_faces[:, 1] < 0
 
     @property
+    def across(self) -> Ints:
+        """The node across each edge of each face `[F, 3]`; -1 on the boundary."""
+        return np.where(self.adjacent >= 0, self.faces.ravel()[self.adjacent], -1)
+
+    @property
     def hinges(self) -> Ints:
         """For every edge `[E, 4]`: its nodes in the order in which the first face passes them, and the two opposite corners."""
         face, side = self.edge_faces[:, 0], self._side_of_first()
