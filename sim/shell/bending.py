@@ -147,33 +147,29 @@ class BendingTerm(Term):
         is_clamped = torch.zeros(len(topology.edges), dtype=torch.bool)
         is_clamped[torch.as_tensor(edges)] = True
         here = is_clamped[torch.as_tensor(topology.face_edges)]
-        self._faces = torch.as_tensor(topology.faces)
-        self._signs = torch.as_tensor(topology.signs)
-        self._adjacent = torch.where(here, CLAMPED, torch.as_tensor(topology.adjacent))
-        self._opposite = torch.as_tensor(topology.across)
-        self._rotations = torch.where(here, -1, torch.as_tensor(topology.face_edges) + edge_unknowns)
+        sign, across = torch.as_tensor(topology.signs), torch.as_tensor(topology.across)
+        adjacent = torch.where(here, CLAMPED, torch.as_tensor(topology.adjacent))
+        rotation = torch.where(here, -1, torch.as_tensor(topology.face_edges) + edge_unknowns)
+        self._mesh = torch.cat([torch.as_tensor(topology.faces), across, adjacent, sign, rotation], dim=1)
         self._share = _shares(topology, edges)
-        corners = coordinates(self._faces)
-        self._own = torch.cat([corners, self._rotations], dim=1)
-        self.patterns = (torch.cat([corners, coordinates(self._opposite), self._rotations], dim=1),)
+        corners = coordinates(self._mesh[:, :3])
+        self._own = torch.cat([corners, rotation], dim=1)
+        self.patterns = (torch.cat([corners, coordinates(across), rotation], dim=1),)
 
     @override
     def energy(self, u: Tensor, par: Tensor) -> float:
-        return float(self._state(u, par)[1][:, 0].sum())
+        return float(self._state(u, par)[:, 0].sum())
 
     @override
     def gradient(self, u: Tensor, par: Tensor) -> Tensor:
-        normals, state = self._state(u, par)
         out = torch.empty(len(par), 12, dtype=torch.float64)
-        bending_gradient(u, self._faces, self._adjacent, self._signs, par, normals, state, out)
+        bending_gradient(u, self._mesh, par, self._state(u, par), out)
         return scatter(out, self._own, self._unknowns)
 
     @override
     def hessians(self, u: Tensor, par: Tensor, project: bool) -> tuple[Tensor, ...]:
-        normals, state = self._state(u, par)
         angles, out = (torch.empty(len(par), rows, 21, dtype=torch.float64) for rows in (3, 21))
-        tables = (self._faces, self._opposite, self._adjacent, self._signs)
-        bending_hessian(u, *tables, par, normals, state, int(project), angles, out)
+        bending_hessian(u, self._mesh, par, self._state(u, par), int(project), angles, out)
         return (out,)
 
     @override
@@ -191,17 +187,18 @@ class BendingTerm(Term):
         secant, slip = self._secant(d, _form(par, d), par)
         return par[:, 13:16] + (1 - secant)[:, None] * d, par[:, 18] + slip
 
-    def _state(self, u: Tensor, par: Tensor) -> tuple[Tensor, Tensor]:
-        normals, state = (torch.empty(len(par), columns, dtype=torch.float64) for columns in (3, 6))
-        bending_state(u, self._faces, self._adjacent, self._signs, self._rotations, par, normals, state)
-        return normals, state
+    def _state(self, u: Tensor, par: Tensor) -> Tensor:
+        state = torch.empty(len(par), 9, dtype=torch.float64)
+        bending_state(u, self._mesh, par, state)
+        return state
 
     def _arms(self, u: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _arms(u[: 3 * self._nodes].reshape(-1, 3), self._topology, m.reshape(-1, 3, 3), self._share)
 
     def _turned(self, u: Tensor) -> Tensor:
         """The share of xi in phi, s xi, for every edge of every face `[F, 3]`; zero where it is clamped."""
-        return torch.where(self._rotations >= 0, self._signs * u[self._rotations.clamp(min=0)], 0.0)
+        sign, rotation = self._mesh[:, 9:12], self._mesh[:, 12:]
+        return torch.where(rotation >= 0, sign * u[rotation.clamp(min=0)], 0.0)
 
     def _excess(self, u: Tensor, par: Tensor) -> Tensor:
         """S - Sbar `[F, 3]`."""

@@ -17,7 +17,8 @@ is left out: it cancels between the two sides.) At a clamped edge the second sid
 vector; its third corner b + m moves with b, so its part is -c'/h' n' at b and c'/h' n' at a, and n' z^T + z n'^T with
 z = -c'^2 T' - c' Q' - P' between a and a, and b and b, and the opposite between a and b.
 
-Columns of `par` are those of `bending.COLUMNS`.
+Columns of `par` are those of `bending.COLUMNS`. Columns of `mesh` `[n, 15]`, three each, for corner i or the edge opposite it: corners;
+the nodes across the edges; what lies there (3 g + j for edge j of face g, or FREE, or CLAMPED); signs; the unknowns xi, -1 if none.
 """
 
 from ..runtime import taichi
@@ -28,7 +29,7 @@ VALUES = ti.types.ndarray(dtype=ti.f64)
 IDS = ti.types.ndarray(dtype=ti.i64)
 
 FREE, CLAMPED = -1, -2
-"""What the table `adjacent` holds where an edge has one side."""
+"""What `mesh` holds where an edge has one side."""
 
 
 @ti.func
@@ -79,30 +80,30 @@ def yielding(t, k0, hardening, alpha):
 
 
 @ti.kernel
-def bending_state(u: VALUES, faces: IDS, adjacent: IDS, signs: IDS, rotations: IDS, par: VALUES, normals: VALUES, state: VALUES):
-    """The normals `[n, 3]` and, in the columns of `state` `[n, 6]`, what the other kernels need of every face.
+def bending_state(u: VALUES, mesh: IDS, par: VALUES, state: VALUES):
+    """`state` `[n, 9]`: what the other kernels need of every face.
 
     Columns: the energy; with d = S - Sbar, t^2 = d K d and the energy A D w(t): A D w'/t and A D (w'' - w'/t) / t^2, so that
-    dE/dS = column 1 * K d and d2E/dS2 = column 1 * K + column 2 * (K d)(K d)^T; 3 to 5: 2 hbar_i (K d)_i.
+    dE/dS = column 1 * K d and d2E/dS2 = column 1 * K + column 2 * (K d)(K d)^T; 3 to 5: 2 hbar_i (K d)_i; 6 to 8: the normal.
     """
-    for f in range(faces.shape[0]):
-        x = node(u, faces[f, 0])
-        n = (node(u, faces[f, 1]) - x).cross(node(u, faces[f, 2]) - x).normalized()
+    for f in range(mesh.shape[0]):
+        x = node(u, mesh[f, 0])
+        n = (node(u, mesh[f, 1]) - x).cross(node(u, mesh[f, 2]) - x).normalized()
         for k in ti.static(range(3)):
-            normals[f, k] = n[k]
-    for f in range(faces.shape[0]):
-        n = triple(normals, f, 0)
+            state[f, 6 + k] = n[k]
+    for f in range(mesh.shape[0]):
+        n = triple(state, f, 6)
         d = n * 0
         for i in ti.static(range(3)):
-            e = node(u, faces[f, (i + 2) % 3]) - node(u, faces[f, (i + 1) % 3])
+            e = node(u, mesh[f, (i + 2) % 3]) - node(u, mesh[f, (i + 1) % 3])
             phi = e[0] * 0
-            across = adjacent[f, i]
+            across = mesh[f, 6 + i]
             if across >= 0:
-                phi = angle(e, n, triple(normals, across // 3, 0)) / 2
+                phi = angle(e, n, triple(state, across // 3, 6)) / 2
             elif across == CLAMPED:
                 phi = angle(e, n, triple(par, f, 19 + 3 * i).cross(e).normalized())
-            if rotations[f, i] >= 0:
-                phi += signs[f, i] * u[rotations[f, i]]
+            if mesh[f, 12 + i] >= 0:
+                phi += mesh[f, 9 + i] * u[mesh[f, 12 + i]]
             d[i] = par[f, 7 + i] * phi - par[f, 10 + i] - par[f, 13 + i]
         g = ti.Vector(
             [
@@ -134,18 +135,18 @@ def moment(state: ti.template(), f, i, across):
 
 
 @ti.kernel
-def bending_gradient(u: VALUES, faces: IDS, adjacent: IDS, signs: IDS, par: VALUES, normals: VALUES, state: VALUES, out: VALUES):
+def bending_gradient(u: VALUES, mesh: IDS, par: VALUES, state: VALUES, out: VALUES):
     """`out` `[n, 12]`: derivatives of the whole energy by this side of the angles of the face, for its nodes; and by its edge rotations."""
-    for f in range(faces.shape[0]):
-        n = triple(normals, f, 0)
+    for f in range(mesh.shape[0]):
+        n = triple(state, f, 6)
         for k in range(9):
             out[f, k] = 0
         for i in range(3):
             a, b = (i + 1) % 3, (i + 2) % 3
-            x = node(u, faces[f, a])
-            e = node(u, faces[f, b]) - x
-            h, c, _ = side(e, node(u, faces[f, i]) - x, n)
-            across = adjacent[f, i]
+            x = node(u, mesh[f, a])
+            e = node(u, mesh[f, b]) - x
+            h, c, _ = side(e, node(u, mesh[f, i]) - x, n)
+            across = mesh[f, 6 + i]
             m = moment(state, f, i, across)
             for k in ti.static(range(3)):
                 out[f, 3 * i + k] -= m / h * n[k]
@@ -156,7 +157,7 @@ def bending_gradient(u: VALUES, faces: IDS, adjacent: IDS, signs: IDS, par: VALU
                 for k in ti.static(range(3)):
                     out[f, 3 * a + k] += m * c2 / h2 * n2[k]
                     out[f, 3 * b + k] -= m * c2 / h2 * n2[k]
-            out[f, 9 + i] = signs[f, i] * state[f, 1] * state[f, 3 + i]
+            out[f, 9 + i] = mesh[f, 9 + i] * state[f, 1] * state[f, 3 + i]
 
 
 @ti.func
@@ -199,35 +200,23 @@ def add_ghost_curvature(out: ti.template(), f, a, b, n, h, c, t, e, scale):
 
 
 @ti.kernel
-def bending_hessian(
-    u: VALUES,
-    faces: IDS,
-    opposite: IDS,
-    adjacent: IDS,
-    signs: IDS,
-    par: VALUES,
-    normals: VALUES,
-    state: VALUES,
-    project: ti.i32,
-    angles: VALUES,
-    out: VALUES,
-):
+def bending_hessian(u: VALUES, mesh: IDS, par: VALUES, state: VALUES, project: ti.i32, angles: VALUES, out: VALUES):
     """`out` `[n, 21, 21]`: the Hessian blocks of every face; `angles` `[n, 3, 21]`: the derivatives of its three angles phi (scratch)."""
-    for f in range(faces.shape[0]):
-        n = triple(normals, f, 0)
+    for f in range(mesh.shape[0]):
+        n = triple(state, f, 6)
         for i in range(3):
             for k in range(21):
                 angles[f, i, k] = 0
             a, b = (i + 1) % 3, (i + 2) % 3
-            x, y = node(u, faces[f, a]), node(u, faces[f, b])
+            x, y = node(u, mesh[f, a]), node(u, mesh[f, b])
             e = y - x
-            across = adjacent[f, i]
+            across = mesh[f, 6 + i]
             if across != FREE:
-                h, c, t = side(e, node(u, faces[f, i]) - x, n)
+                h, c, t = side(e, node(u, mesh[f, i]) - x, n)
                 n2, h2, c2, t2 = n, h, c, t
                 if across >= 0:
-                    n2 = triple(normals, across // 3, 0)
-                    h2, c2, t2 = side(-e, node(u, opposite[f, i]) - y, n2)
+                    n2 = triple(state, across // 3, 6)
+                    h2, c2, t2 = side(-e, node(u, mesh[f, 3 + i]) - y, n2)
                     n /= 2
                     n2 /= 2
                 else:
@@ -243,7 +232,7 @@ def bending_hessian(
                         angles[f, i, 3 * b + k] -= c2 / h2 * n2[k]
                 if across >= 0:
                     n *= 2
-            angles[f, i, 18 + i] = signs[f, i]
+            angles[f, i, 18 + i] = mesh[f, 9 + i]
         g = triple(state, f, 3)
         H = ti.Vector([par[f, 7], par[f, 8], par[f, 9]])
         K = ti.Matrix([[par[f, 0], par[f, 3], par[f, 4]], [par[f, 3], par[f, 1], par[f, 5]], [par[f, 4], par[f, 5], par[f, 2]]])
@@ -255,11 +244,11 @@ def bending_hessian(
         if project == 0:
             for i in range(3):
                 a, b = (i + 1) % 3, (i + 2) % 3
-                across = adjacent[f, i]
+                across = mesh[f, 6 + i]
                 if across != FREE:
-                    x = node(u, faces[f, a])
-                    e = node(u, faces[f, b]) - x
-                    h, c, t = side(e, node(u, faces[f, i]) - x, n)
+                    x = node(u, mesh[f, a])
+                    e = node(u, mesh[f, b]) - x
+                    h, c, t = side(e, node(u, mesh[f, i]) - x, n)
                     m = moment(state, f, i, across)
                     add_curvature(out, f, i, a, b, n, h, c, t, e, m)
                     if across == CLAMPED:
