@@ -21,6 +21,7 @@ w = (t - Delta)^2 / 2 + k_y Delta + H Delta^2 / 2. It is convex, and w' = t - De
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from typing_extensions import override
@@ -223,7 +224,7 @@ def _form(par: Tensor, d: Tensor) -> Tensor:
 
 def clamped_edges(topology: ShellTopology, clamped: Ints | None) -> Ints:
     """The ids `[C]` of the clamped edges; refuses edges that do not lie on the boundary."""
-    edges = torch.as_tensor([] if clamped is None else clamped, dtype=torch.int64).numpy()
+    edges = np.asarray([] if clamped is None else clamped, dtype=np.int64)
     inner = edges[~topology.boundary[edges]]
     if len(inner):
         raise ModelError(f"Clamped edges {inner[:5].tolist()} have two faces; only boundary edges can be clamped.")

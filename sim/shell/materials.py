@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -67,10 +66,6 @@ class ShellMaterial:
             bound = f"{'at least' if closed else 'above'} {low:g}" + ("" if math.isinf(high) else f" and below {high:g}")
             raise ModelError(f"Shell: {name} is {value[~good].flatten()[0]:g}; it must be {bound}{'' if infinite else ' and finite'}.")
 
-    def but(self, **changes: Parameter | str) -> ShellMaterial:
-        """The same sheet with some parameters changed, which are checked again."""
-        return dataclasses.replace(self, **changes)  # type: ignore[arg-type]
-
 
 def _yields_at(strain: float, thickness: float) -> float:
     """The curvature at which the surface of a sheet reaches a strain."""
@@ -80,17 +75,17 @@ def _yields_at(strain: float, thickness: float) -> float:
 def paper() -> ShellMaterial:
     """Copy paper of 80 g/m^2, as the isotropic mean of its two directions.
 
-    Typical values of Niskanen (ed.) 2012, "Mechanics of Paper Products": modulus 5 to 8 GPa along the machine and 2 to 3 GPa across, the
-    geometric mean about 4 GPa, Poisson's ratio about 0.3, yield at a strain of about 0.5 %. Hardening: our estimate, from the tangent modulus
-    beyond yield, a tenth of the initial one.
+    Typical textbook values, not one measurement: modulus 5 to 8 GPa along the machine and 2 to 3 GPa across, so about 4 GPa, Poisson's ratio
+    about 0.3, yield at a strain of about 0.5 %, and beyond it a tenth of the stiffness. For the field see Niskanen (ed.) 2012, "Mechanics of
+    Paper Products".
     """
     return ShellMaterial(4e9, 0.3, 1e-4, 800.0, _yields_at(0.005, 1e-4), 0.1)
 
 
 def card() -> ShellMaterial:
-    """Board of 240 g/m^2 as of playing cards, by the same typical values as `paper`; coated and calendered, it springs back further.
+    """Board of 240 g/m^2 as of playing cards, with the typical values of `paper`; coated and calendered, it springs back further.
 
-    That its surface yields at 1 % is our estimate: a card recovers from a bend of about 15 mm in radius.
+    That its surface yields at 1 % is an estimate: a card recovers from a bend of about 15 mm in radius.
     """
     return ShellMaterial(4e9, 0.3, 3e-4, 800.0, _yields_at(0.01, 3e-4), 0.1)
 
@@ -98,9 +93,9 @@ def card() -> ShellMaterial:
 def cloth() -> ShellMaterial:
     """Plain-woven cotton of 150 g/m^2, elastic.
 
-    A weave bends far more easily than a solid sheet that stretches alike, so one modulus cannot give both. This one is made to bend right: with
-    the bending rigidity of about 8 uN m that the tables of Kawabata 1980, "The Standardization and Analysis of Hand Evaluation", have for
-    shirtings (a typical value, as are thickness and weight), E = 12 (1 - nu^2) D / h^3. It stretches ten times too easily.
+    A weave bends far more easily than a solid sheet that stretches alike, so one modulus cannot give both. This one is made to bend right:
+    E = 12 (1 - nu^2) D / h^3 for a bending rigidity of 8 uN m, and it stretches too easily. Rigidity, thickness and weight are typical of
+    shirtings, not one measurement; the standard method is Kawabata 1980, "The Standardization and Analysis of Hand Evaluation".
     """
     rigidity, thickness, poisson_ratio = 8e-6, 3e-4, 0.3
     return ShellMaterial(12 * (1 - poisson_ratio**2) * rigidity / thickness**3, poisson_ratio, thickness, 500.0)
@@ -109,8 +104,8 @@ def cloth() -> ShellMaterial:
 def leather() -> ShellMaterial:
     """Chrome-tanned upper leather of 1.2 mm, elastic.
 
-    Textbook values with a wide spread (the modulus of cow leather at small strain lies at 10 to 100 MPa; see Ward 1974, "The mechanical
-    properties of leather", Rheologica Acta 13): 50 MPa, Poisson's ratio 0.4, 860 kg/m^3.
+    Typical textbook values with a wide spread (moduli of 10 to 100 MPa at small strain), not one measurement; for the field see Ward 1974,
+    "The mechanical properties of leather", Rheologica Acta 13.
     """
     return ShellMaterial(5e7, 0.4, 1.2e-3, 860.0)
 
@@ -119,8 +114,8 @@ def plastic_film() -> ShellMaterial:
     """Polyester film (PET) of 100 um, as for overhead transparencies.
 
     DuPont Teijin Films, "Mylar polyester film: physical and thermal properties" (product bulletin H-37232): modulus 490 and 510 kg/mm^2 in the
-    two directions, 10 kg/mm^2 at 5 % elongation, density 1390 kg/m^3, Poisson's ratio 0.38. Yield: 98 MPa over the modulus. Hardening: our
-    estimate, since the curve beyond is almost flat.
+    two directions, 10 kg/mm^2 at 5 % elongation, density 1390 kg/m^3, Poisson's ratio 0.38. Yield: 98 MPa over the modulus. The hardening is an
+    estimate.
     """
     return ShellMaterial(4.9e9, 0.38, 1e-4, 1390.0, _yields_at(98e6 / 4.9e9, 1e-4), 0.05)
 
@@ -128,11 +123,7 @@ def plastic_film() -> ShellMaterial:
 def foil() -> ShellMaterial:
     """Soft aluminium foil (1100-O) of 16 um, as in a kitchen.
 
-    Data sheet of aluminium 1100-O as in the ASM Metals Handbook vol. 2: modulus 68.9 GPa, Poisson's ratio 0.33, density 2710 kg/m^3, yield stress
-    34 MPa. Hardening: our estimate, from a tangent modulus of about 1 GPa up to the tensile strength of 90 MPa.
+    Alloys International, "Aluminum 1100: material data sheet": modulus 68.9 GPa, Poisson's ratio 0.33, density 2710 kg/m^3, yield stress 34 MPa,
+    tensile strength 89.6 MPa. The hardening is an estimate, from a tangent modulus of about 1 GPa.
     """
     return ShellMaterial(68.9e9, 0.33, 1.6e-5, 2710.0, _yields_at(34e6 / 68.9e9, 1.6e-5), 0.015)
-
-
-PRESETS = {make.__name__: make for make in (paper, card, cloth, leather, plastic_film, foil)}
-"""The sheets above by name."""
