@@ -19,7 +19,7 @@ from ..mesh_topology import Ints
 from ..runtime import start
 from ..solid.term import Term
 from .bending import clamped_edges, outward_directions
-from .geometry import coordinates, edge_angle, edge_angle_rate, hardened_slip, over_faces, scatter
+from .geometry import coordinates, edge_angle, edge_angle_rate, hardened_slip, over_faces, points, scatter
 from .hinge_kernels import hinge_hessian, hinge_state
 from .topology import ShellTopology
 
@@ -139,7 +139,7 @@ class HingeTerm(Term):
         return state, angles
 
     def _arms(self, u: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return _arms(u[: 3 * (int(self._hinges.max()) + 1)].reshape(-1, 3), self._hinges, m)
+        return _arms(points(u), self._hinges, m)
 
     def _excess(self, u: Tensor, par: Tensor) -> Tensor:
         """The signed curvature beyond the one at rest `[n]` [1/m]."""
