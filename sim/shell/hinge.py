@@ -4,7 +4,8 @@ Grinspun, Hirani, Desbrun and Schroeder 2003, "Discrete shells". Every edge resi
 that edge alone, to the curvature t = |theta - theta_rest| |e| / A over the area A of its two faces; its energy is A D w(t), with the law
 w of `bending`. A sheet rolled about one direction of the edges of a regular mesh then has the energy of a cylinder, and on a mesh of
 equilateral triangles about any direction. On other meshes the stiffness depends on the mesh, however fine it is, and Poisson's ratio only
-enters by D: bent both ways, even an equilateral mesh has not the energy of a plate. Use `BendingTerm` where that matters.
+enters by D: bent both ways, even an equilateral mesh has not the energy of a plate, and a strip that is free to curl is too soft. Use
+`BendingTerm` where that matters.
 """
 
 from __future__ import annotations
