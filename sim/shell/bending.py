@@ -32,7 +32,7 @@ from ..mesh_topology import Ints
 from ..runtime import start
 from ..solid.term import Term
 from .bending_kernels import CLAMPED, bending_gradient, bending_hessian, bending_state
-from .geometry import coordinates, edge_angle, edge_angle_rate, hardened_slip, over_faces, scatter
+from .geometry import coordinates, edge_angle, edge_angle_rate, hardened_slip, over_faces, points, scatter
 from .topology import ShellTopology
 
 COLUMNS = 28
@@ -144,7 +144,6 @@ class BendingTerm(Term):
         start()
         self._topology = topology
         self._unknowns = unknowns
-        self._nodes = int(topology.faces.max()) + 1
         is_clamped = torch.zeros(len(topology.edges), dtype=torch.bool)
         is_clamped[torch.as_tensor(edges)] = True
         here = is_clamped[torch.as_tensor(topology.face_edges)]
@@ -194,7 +193,7 @@ class BendingTerm(Term):
         return state
 
     def _arms(self, u: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return _arms(u[: 3 * self._nodes].reshape(-1, 3), self._topology, m.reshape(-1, 3, 3), self._share)
+        return _arms(points(u), self._topology, m.reshape(-1, 3, 3), self._share)
 
     def _turned(self, u: Tensor) -> Tensor:
         """The share of xi in phi, s xi, for every edge of every face `[F, 3]`; zero where it is clamped."""

@@ -25,8 +25,7 @@ from ..runtime import taichi
 
 ti = taichi()
 
-VALUES = ti.types.ndarray(dtype=ti.f64)
-IDS = ti.types.ndarray(dtype=ti.i64)
+A = ti.types.ndarray
 
 FREE, CLAMPED = -1, -2
 """What `mesh` holds where an edge has one side."""
@@ -80,7 +79,7 @@ def yielding(t, k0, hardening, alpha):
 
 
 @ti.kernel
-def bending_state(u: VALUES, mesh: IDS, par: VALUES, state: VALUES):
+def bending_state(u: A(ti.f64), mesh: A(ti.i64), par: A(ti.f64), state: A(ti.f64)):
     """`state` `[n, 9]`: what the other kernels need of every face.
 
     Columns: the energy; with d = S - Sbar, t^2 = d K d and the energy A D w(t): A D w'/t and A D (w'' - w'/t) / t^2, so that
@@ -135,7 +134,7 @@ def moment(state: ti.template(), f, i, across):
 
 
 @ti.kernel
-def bending_gradient(u: VALUES, mesh: IDS, par: VALUES, state: VALUES, out: VALUES):
+def bending_gradient(u: A(ti.f64), mesh: A(ti.i64), par: A(ti.f64), state: A(ti.f64), out: A(ti.f64)):
     """`out` `[n, 12]`: derivatives of the whole energy by this side of the angles of the face, for its nodes; and by its edge rotations."""
     for f in range(mesh.shape[0]):
         n = triple(state, f, 6)
@@ -200,7 +199,7 @@ def add_ghost_curvature(out: ti.template(), f, a, b, n, h, c, t, e, scale):
 
 
 @ti.kernel
-def bending_hessian(u: VALUES, mesh: IDS, par: VALUES, state: VALUES, project: ti.i32, angles: VALUES, out: VALUES):
+def bending_hessian(u: A(ti.f64), mesh: A(ti.i64), par: A(ti.f64), state: A(ti.f64), project: ti.i32, angles: A(ti.f64), out: A(ti.f64)):
     """`out` `[n, 21, 21]`: the Hessian blocks of every face; `angles` `[n, 3, 21]`: the derivatives of its three angles phi (scratch)."""
     for f in range(mesh.shape[0]):
         n = triple(state, f, 6)

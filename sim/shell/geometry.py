@@ -18,6 +18,11 @@ def coordinates(nodes: Tensor) -> Tensor:
     return torch.where(nodes[..., None] < 0, -1, table).reshape(len(nodes), -1).contiguous()
 
 
+def points(u: Tensor) -> Tensor:
+    """The nodes at the start of a vector of unknowns as rows `[., 3]`; unknowns of other kinds make meaningless rows after them."""
+    return u[: len(u) // 3 * 3].reshape(-1, 3)
+
+
 def scatter(values: Tensor, table: Tensor, unknowns: int) -> Tensor:
     """The sum of `values` `[n, k]` into a vector `[unknowns]` at the places that `table` `[n, k]` gives; -1 is nowhere."""
     total = torch.zeros(unknowns + 1, dtype=values.dtype)  # what belongs nowhere falls into the last place, which -1 names

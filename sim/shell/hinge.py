@@ -4,7 +4,8 @@ Grinspun, Hirani, Desbrun and Schroeder 2003, "Discrete shells". Every edge resi
 that edge alone, to the curvature t = |theta - theta_rest| |e| / A over the area A of its two faces; its energy is A D w(t), with the law
 w of `bending`. A sheet rolled about one direction of the edges of a regular mesh then has the energy of a cylinder, and on a mesh of
 equilateral triangles about any direction. On other meshes the stiffness depends on the mesh, however fine it is, and Poisson's ratio only
-enters by D: bent both ways, even an equilateral mesh has not the energy of a plate. Use `BendingTerm` where that matters.
+enters by D: bent both ways, even an equilateral mesh has not the energy of a plate, and a strip that is free to curl is too soft. Use
+`BendingTerm` where that matters.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from ..mesh_topology import Ints
 from ..runtime import start
 from ..solid.term import Term
 from .bending import clamped_edges, outward_directions
-from .geometry import coordinates, edge_angle, edge_angle_rate, hardened_slip, over_faces, scatter
+from .geometry import coordinates, edge_angle, edge_angle_rate, hardened_slip, over_faces, points, scatter
 from .hinge_kernels import hinge_hessian, hinge_state
 from .topology import ShellTopology
 
@@ -139,7 +140,7 @@ class HingeTerm(Term):
         return state, angles
 
     def _arms(self, u: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return _arms(u[: 3 * (int(self._hinges.max()) + 1)].reshape(-1, 3), self._hinges, m)
+        return _arms(points(u), self._hinges, m)
 
     def _excess(self, u: Tensor, par: Tensor) -> Tensor:
         """The signed curvature beyond the one at rest `[n]` [1/m]."""

@@ -1,9 +1,11 @@
 """Taichi kernels of hinge bending; the derivatives of the dihedral angle are those of `bending_kernels`."""
 
 from ..runtime import taichi
-from .bending_kernels import IDS, VALUES, add_curvature, add_ghost_curvature, angle, ghost_side, node, side, triple, yielding
+from .bending_kernels import add_curvature, add_ghost_curvature, angle, ghost_side, node, side, triple, yielding
 
 ti = taichi()
+
+A = ti.types.ndarray
 
 
 @ti.func
@@ -28,7 +30,7 @@ def _second_side(u: ti.template(), hinges: ti.template(), par: ti.template(), r,
 
 
 @ti.kernel
-def hinge_state(u: VALUES, hinges: IDS, par: VALUES, state: VALUES, angles: VALUES):
+def hinge_state(u: A(ti.f64), hinges: A(ti.i64), par: A(ti.f64), state: A(ti.f64), angles: A(ti.f64)):
     """`state` `[n, 3]`: energy, dE/dtheta and the coefficient w'' of its second derivative; `angles` `[n, 12]`: the gradient of theta."""
     for r in range(hinges.shape[0]):
         e, n, h, c, _ = _first_side(u, hinges, r)
@@ -49,7 +51,7 @@ def hinge_state(u: VALUES, hinges: IDS, par: VALUES, state: VALUES, angles: VALU
 
 
 @ti.kernel
-def hinge_hessian(u: VALUES, hinges: IDS, par: VALUES, state: VALUES, angles: VALUES, project: ti.i32, out: VALUES):
+def hinge_hessian(u: A(ti.f64), hinges: A(ti.i64), par: A(ti.f64), state: A(ti.f64), angles: A(ti.f64), project: ti.i32, out: A(ti.f64)):
     """`out` `[n, 12, 12]`: the Hessian blocks."""
     for r in range(hinges.shape[0]):
         for p in range(12):

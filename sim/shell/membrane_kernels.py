@@ -8,8 +8,7 @@ from ..runtime import taichi
 
 ti = taichi()
 
-VALUES = ti.types.ndarray(dtype=ti.f64)
-IDS = ti.types.ndarray(dtype=ti.i64)
+A = ti.types.ndarray
 
 
 @ti.func
@@ -49,7 +48,7 @@ def _stress(f0, f1, mu, lam, neo):
 
 
 @ti.kernel
-def membrane_energy(u: VALUES, faces: IDS, par: VALUES, neo: ti.i32, out: VALUES):
+def membrane_energy(u: A(ti.f64), faces: A(ti.i64), par: A(ti.f64), neo: ti.i32, out: A(ti.f64)):
     """`out` `[n]`: the energy of every face [J]."""
     for f in range(faces.shape[0]):
         f0, f1, _, _ = _frame(u, faces, par, f)
@@ -63,7 +62,7 @@ def membrane_energy(u: VALUES, faces: IDS, par: VALUES, neo: ti.i32, out: VALUES
 
 
 @ti.kernel
-def membrane_gradient(u: VALUES, faces: IDS, par: VALUES, neo: ti.i32, out: VALUES):
+def membrane_gradient(u: A(ti.f64), faces: A(ti.i64), par: A(ti.f64), neo: ti.i32, out: A(ti.f64)):
     """`out` `[n, 9]`: the derivatives of the energy of every face with respect to its nodes [N]."""
     for f in range(faces.shape[0]):
         f0, f1, G1, G2 = _frame(u, faces, par, f)
@@ -116,7 +115,7 @@ def _positive(S):
 
 
 @ti.kernel
-def membrane_hessian(u: VALUES, faces: IDS, par: VALUES, neo: ti.i32, project: ti.i32, out: VALUES):
+def membrane_hessian(u: A(ti.f64), faces: A(ti.i64), par: A(ti.f64), neo: ti.i32, project: ti.i32, out: A(ti.f64)):
     """`out` `[n, 9, 9]`: the Hessian of the energy of every face; without its negative parts if `project`."""
     for f in range(faces.shape[0]):
         f0, f1, G1, G2 = _frame(u, faces, par, f)
