@@ -14,7 +14,7 @@ from ..solid.model import per_environment
 from ..solid.parts import Meshed, Per
 from ..solid.term import Term
 from .bending import BendingTerm, bending_parameters
-from .hinge import HingeTerm, hinge_parameters
+from .hinge import HingeTerm, hinge_edges, hinge_parameters
 from .membrane import MembraneTerm, membrane_parameters
 from .topology import ShellTopology
 
@@ -46,7 +46,7 @@ class ShellPart(Meshed):
             self.bending_elements = len(self._own.faces)
         else:
             self.bending = HingeTerm(placed, self._clamped, unknowns)
-            self.bending_elements = len(self._own.edges)
+            self.bending_elements = len(hinge_edges(self._own, self._clamped))
         self._membrane = MembraneTerm(placed.faces, body.material.membrane, unknowns)
         self.terms: list[Term] = [self._membrane, self.bending]
 
