@@ -14,8 +14,6 @@ from .membrane import LAWS
 BENDING = ("mid_edge", "hinge")
 STIFFEST = 1e13
 """[Pa]; ten times the modulus of diamond."""
-THICKEST = 0.1
-"""[m]; a thickness that was meant in millimetres is mostly above it."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ class ShellMaterial:
     def __post_init__(self) -> None:
         self._check("youngs_modulus", 0, STIFFEST)
         self._check("poisson_ratio", -1, 0.5)
-        self._check("thickness", 0, THICKEST)
+        self._check("thickness", 0, math.inf)
         self._check("density", 0, math.inf)
         self._check("hardening", 0, math.inf, closed=True)
         self._check("yield_curvature", 0, math.inf, infinite=True)

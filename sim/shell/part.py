@@ -33,6 +33,10 @@ class ShellPart(Meshed):
     def __init__(self, body: Shell, first: int, rotations: int, unknowns: int, clamps: Sequence[Clamp]) -> None:
         super().__init__(body, first)
         self.material = body.material
+        low, high = body.mesh.bounds
+        thickest = float(torch.as_tensor(body.material.thickness).detach().max())
+        if thickest > 0.5 * float((high - low).max()):
+            raise ModelError(f"Shell {body.name!r} is {thickest:g} m thick but only {float((high - low).max()):g} m wide; thickness is in metres.")
         self.mid_edge = body.material.bending == "mid_edge"
         self._own = ShellTopology.of(body.mesh.faces)
         placed = ShellTopology.of(body.mesh.faces + first)

@@ -64,7 +64,7 @@ class ShellTopology:
         Raises:
             MeshError: if a face repeats a node, an edge has three faces, or neighbours are wound against each other.
         """
-        faces = np.ascontiguousarray(faces, dtype=np.int64)
+        faces = np.array(faces, dtype=np.int64, order="C")
         if faces.ndim != 2 or faces.shape[1] != 3 or not len(faces) or faces.min() < 0:
             raise MeshError(f"Faces must be node ids [F, 3] of at least one triangle, not negative; got shape {faces.shape}.")
         _refuse((faces == np.roll(faces, 1, axis=1)).any(axis=1), "Faces {} repeat a node; remove them.")
