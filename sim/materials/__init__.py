@@ -4,7 +4,7 @@ A material is a frozen dataclass of physical parameters and a `Law`: two Taichi 
 and its adjoint. docs/add-a-material.md shows how to write one.
 """
 
-from .base import Law, Material, Parameter, lame
+from .base import Hookean, Law, Material, Parameter, lame
 from .elastic import FixedCorotated, NeoHookean
 from .elastoplastic import Elastoplastic
 from .hencky import hencky_law
@@ -14,5 +14,6 @@ from .snow import Snow
 from .viscoplastic import Viscoplastic
 
 __all__ = [
-    "Elastoplastic", "FixedCorotated", "Law", "Liquid", "Material", "NeoHookean", "Parameter", "Sand", "Snow", "Viscoplastic", "hencky_law", "lame",
+    "Elastoplastic", "FixedCorotated", "Hookean", "Law", "Liquid", "Material", "NeoHookean", "Parameter", "Sand", "Snow", "Viscoplastic",
+    "hencky_law", "lame",
 ]  # fmt: skip

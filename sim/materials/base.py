@@ -29,8 +29,8 @@ class Law(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True)
-class Material(ABC):
-    """What a body is made of.
+class Substance:
+    """What every kind of matter has, whatever simulates it.
 
     Args:
         density: mass density at rest [kg/m^3].
@@ -42,11 +42,6 @@ class Material(ABC):
     density: Parameter
 
     name: ClassVar[str]
-    law: ClassVar[Law]
-    keeps_shape: ClassVar[bool] = True
-    """Whether the law needs the deformation gradient; a liquid only keeps its volume ratio."""
-    initial_internal: ClassVar[float] = 0.0
-    """The material's own scalar at rest."""
 
     def __post_init__(self) -> None:
         self.check("density", 0, math.inf)
@@ -61,6 +56,24 @@ class Material(ABC):
             raise ModelError(
                 f"{self.name}: {name} is {value[~good].flatten()[0] if value.ndim else value:g}; it must be finite and {bound}."
             )
+
+
+@dataclasses.dataclass(frozen=True)
+class Material(Substance, ABC):
+    """What a body of material points is made of.
+
+    Args:
+        density: mass density at rest [kg/m^3].
+
+    Raises:
+        ModelError: if a parameter is not finite or outside its physical range.
+    """
+
+    law: ClassVar[Law]
+    keeps_shape: ClassVar[bool] = True
+    """Whether the law needs the deformation gradient; a liquid only keeps its volume ratio."""
+    initial_internal: ClassVar[float] = 0.0
+    """The material's own scalar at rest."""
 
     @abstractmethod
     def law_parameters(self) -> tuple[Parameter, ...]:
@@ -79,3 +92,26 @@ def lame(youngs_modulus: Parameter, poisson_ratio: Parameter) -> tuple[Parameter
     """Lame's mu and lambda [Pa] of Young's modulus [Pa] and Poisson's ratio (three dimensions, or plane strain)."""
     mu = youngs_modulus / (2 * (1 + poisson_ratio))
     return mu, youngs_modulus * poisson_ratio / ((1 + poisson_ratio) * (1 - 2 * poisson_ratio))
+
+
+@dataclasses.dataclass(frozen=True)
+class Hookean(Substance):
+    """Matter that obeys Hooke's law while its strain is small, the same in all directions.
+
+    Args:
+        density: [kg/m^3].
+        youngs_modulus: [Pa].
+        poisson_ratio: between -1 and 0.5. In two dimensions the body is in plane strain.
+    """
+
+    youngs_modulus: Parameter
+    poisson_ratio: Parameter
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.check("youngs_modulus", 0, math.inf)
+        self.check("poisson_ratio", -1, 0.5)
+
+    def lame(self) -> tuple[Parameter, Parameter]:
+        """Lame's mu and lambda [Pa]."""
+        return lame(self.youngs_modulus, self.poisson_ratio)

@@ -1,7 +1,6 @@
 """Elastic solids."""
 
 import dataclasses
-import math
 from typing import ClassVar
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from ..algebra import cofactor, inner, polar, polar_adjoint
 from ..runtime import taichi
-from .base import Law, Material, Parameter, lame
+from .base import Hookean, Law, Material, Parameter
 
 ti = taichi()
 
@@ -70,8 +69,8 @@ def _neo_hookean_adjoint(F, a, L, par, dt, tau_bar, F1_bar, a1_bar):
 
 
 @dataclasses.dataclass(frozen=True)
-class ElasticSolid(Material):
-    """An isotropic elastic solid.
+class ElasticSolid(Hookean, Material):
+    """An isotropic elastic solid of material points.
 
     Args:
         density: [kg/m^3].
@@ -79,21 +78,13 @@ class ElasticSolid(Material):
         poisson_ratio: between -1 and 0.5. In two dimensions the body is in plane strain.
     """
 
-    youngs_modulus: Parameter
-    poisson_ratio: Parameter
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.check("youngs_modulus", 0, math.inf)
-        self.check("poisson_ratio", -1, 0.5)
-
     def law_parameters(self) -> tuple[Parameter, ...]:
         """mu, lambda."""
-        return lame(self.youngs_modulus, self.poisson_ratio)
+        return self.lame()
 
     def wave_speed(self) -> Tensor:
         """Speed of pressure waves sqrt((lambda + 2 mu) / density)."""
-        mu, lam = lame(self.youngs_modulus, self.poisson_ratio)
+        mu, lam = self.lame()
         return torch.sqrt(torch.as_tensor((lam + 2 * mu) / self.density))
 
 
