@@ -110,7 +110,7 @@ class SolidPart(Meshed):
         super().__init__(body, first)
         self._own = torch.from_numpy(body.mesh.tetrahedra.copy())
         self.material = body.material
-        self.terms = [TetrahedronTerm(self._own + first, body.material.law_name, unknowns)]
+        self.terms = [TetrahedronTerm(self._own + first, body.material.name, unknowns)]
 
     def embedding(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         used = np.unique(self.body.mesh.faces)
