@@ -37,7 +37,7 @@ def incline(mu: float = 0.3, angle: float = 25.0, drift: int = 0) -> Measured:
     reach, gap = 1e-3, 5e-4
     block = tetrahedral_box((0.1, 0.06, 0.04), (3, 2, 1))
     block = Mesh(block.vertices + np.array([0.0, 0.0, gap]), block.faces)
-    plane = sheet(2.0, 0.5, 4, 1)
+    plane = sheet(2.0, 0.5, 1, 1)
     plane = Mesh(plane.vertices - np.array([0.5, 0.2, 0.0]), plane.faces)
     holds = mu > math.tan(slope)
     if drift and not holds:
