@@ -79,14 +79,14 @@ def rotation_svd(F):
 
 
 @ti.func
-def corner(u, corners, e, a):
+def corner(u: ti.template(), corners: ti.template(), e, a):
     """The position of corner a of element e."""
     k = 3 * corners[e, a]
     return ti.Vector([u[k], u[k + 1], u[k + 2]])
 
 
 @ti.func
-def element(u, corners, par, e):
+def element(u: ti.template(), corners: ti.template(), par: ti.template(), e):
     """The deformation gradient of element e, the inverse of its rest edge matrix, volume times mu, and volume times lambda."""
     x = corner(u, corners, e, 0)
     edges = ti.Matrix.cols([corner(u, corners, e, a) - x for a in ti.static(range(1, 4))])
