@@ -16,14 +16,11 @@ ti = taichi()
 STABLE_NEO_HOOKEAN, FIXED_COROTATED, LINEAR, ST_VENANT_KIRCHHOFF = range(4)
 
 LEAST_SUM = 2.0**-40
-"""Where two singular values cancel the rotation jumps and the Hessian of the corotated law has no value; it stays below this bound's inverse."""
+"""Where two singular values cancel, the rotation jumps and the corotated law has no Hessian. Its eigenvalue is cut off at -4 mu / LEAST_SUM."""
 GRAIN = 64
 """Elements that a thread takes at a time; without it Taichi would give the first 512 to one thread."""
 
-Numbers = ti.types.ndarray(dtype=ti.f64, ndim=1)
-Table = ti.types.ndarray(dtype=ti.f64, ndim=2)
-Matrices = ti.types.ndarray(dtype=ti.f64, ndim=3)
-Corners = ti.types.ndarray(dtype=ti.i64, ndim=2)
+A = ti.types.ndarray
 
 
 @ti.func
@@ -82,14 +79,14 @@ def rotation_svd(F):
 
 
 @ti.func
-def corner(u: Numbers, corners: Corners, e, a):
+def corner(u: ti.template(), corners: ti.template(), e, a):
     """The position of corner a of element e."""
     k = 3 * corners[e, a]
     return ti.Vector([u[k], u[k + 1], u[k + 2]])
 
 
 @ti.func
-def element(u: Numbers, corners: Corners, par: Table, e):
+def element(u: ti.template(), corners: ti.template(), par: ti.template(), e):
     """The deformation gradient of element e, the inverse of its rest edge matrix, volume times mu, and volume times lambda."""
     x = corner(u, corners, e, 0)
     edges = ti.Matrix.cols([corner(u, corners, e, a) - x for a in ti.static(range(1, 4))])
@@ -135,7 +132,10 @@ def neo_hookean_energy(F, mu, lam):
 
 
 @ti.kernel
-def energies(law: ti.template(), u: Numbers, corners: Corners, par: Table, out: Numbers):
+def energies(
+    law: ti.template(), u: A(dtype=ti.f64, ndim=1), corners: A(dtype=ti.i64, ndim=2),
+    par: A(dtype=ti.f64, ndim=2), out: A(dtype=ti.f64, ndim=1),
+):  # fmt: skip
     """Writes the energy [J] of every element to `out` `[n]`."""
     ti.loop_config(block_dim=GRAIN)
     for e in range(corners.shape[0]):
@@ -189,7 +189,10 @@ def stress(law: ti.template(), F, mu, lam):
 
 
 @ti.kernel
-def gradients(law: ti.template(), u: Numbers, corners: Corners, par: Table, out: Table):
+def gradients(
+    law: ti.template(), u: A(dtype=ti.f64, ndim=1), corners: A(dtype=ti.i64, ndim=2),
+    par: A(dtype=ti.f64, ndim=2), out: A(dtype=ti.f64, ndim=2),
+):  # fmt: skip
     """Writes the gradient of every element's energy with respect to its corners to `out` `[n, 12]`."""
     ti.loop_config(block_dim=GRAIN)
     for e in range(corners.shape[0]):
@@ -248,7 +251,10 @@ def positive_part(D):
 
 
 @ti.kernel
-def hessians(law: ti.template(), u: Numbers, corners: Corners, par: Table, project: ti.i32, out: Matrices):
+def hessians(
+    law: ti.template(), u: A(dtype=ti.f64, ndim=1), corners: A(dtype=ti.i64, ndim=2),
+    par: A(dtype=ti.f64, ndim=2), project: ti.i32, out: A(dtype=ti.f64, ndim=3),
+):  # fmt: skip
     """Writes every element's Hessian to `out` `[n, 12, 12]`; of each the nearest positive semi-definite derivative of the stress if `project`."""
     ti.loop_config(block_dim=GRAIN)
     for e in range(corners.shape[0]):
@@ -286,7 +292,10 @@ def hessians(law: ti.template(), u: Numbers, corners: Corners, par: Table, proje
 
 
 @ti.kernel
-def rotations(u: Numbers, corners: Corners, par: Table, R: Matrices, K: Matrices):
+def rotations(
+    u: A(dtype=ti.f64, ndim=1), corners: A(dtype=ti.i64, ndim=2),
+    par: A(dtype=ti.f64, ndim=2), R: A(dtype=ti.f64, ndim=3), K: A(dtype=ti.f64, ndim=3),
+):  # fmt: skip
     """Writes the rotation of every element's F = R S to `R`, and (tr(S) I - S)^-1 to `K`, both `[n, 3, 3]`."""
     ti.loop_config(block_dim=GRAIN)
     for e in range(corners.shape[0]):
