@@ -81,6 +81,16 @@ class Linearised:
         assert self.potential.surface is not None
         return self.potential.surface.pulled_matrix(self._friction.by_reference).T @ w
 
+    def by_stiffness(self, w: Floats) -> float:
+        """The derivative of w . force with respect to the stiffness of the barrier, which normal and friction forces are proportional to."""
+        surface, stiffness = self.potential.surface, self.potential.stiffness
+        if surface is None:
+            return 0.0
+        force = self.potential.barrier_gradient(self.u)
+        if self._friction is not None:
+            force = force + surface.pulled(self._friction.force)
+        return float(w @ force) / stiffness
+
     def by_coefficients(self, w: Floats) -> Floats:
         """The derivative of w . force with respect to the coefficients of friction [P]."""
         if self._friction is None:

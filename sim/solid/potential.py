@@ -186,11 +186,16 @@ class Potential:
         for term, par in zip(self.structure.terms, data.parameters, strict=True):
             out += term.gradient(tensor, par).numpy()
         if self.surface is not None:
-            place = self.surface.positions(u)
-            out += self.surface.pulled(self.surface.contact.barrier_gradient(place, self.surface.contact.collisions(place), self.stiffness))
+            out += self.barrier_gradient(u)
             if friction and self.friction is not None:
                 out += self.surface.pulled(self.friction.gradient(self.velocity(u)))
         return out
+
+    def barrier_gradient(self, u: Floats) -> Floats:
+        """Of the contact barrier [U]."""
+        assert self.surface is not None
+        place = self.surface.positions(u)
+        return self.surface.pulled(self.surface.contact.barrier_gradient(place, self.surface.contact.collisions(place), self.stiffness))
 
     def blocks(self, u: Floats, project: bool) -> list[Floats]:
         """Hessian blocks of elasticity and inertia, in the order of the assembly's patterns."""

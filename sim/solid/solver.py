@@ -20,7 +20,7 @@ from .bodies import Shell
 from .contact import ContactSurface
 from .model import SolidModel, per_environment
 from .newton import Solution
-from .parts import KinematicPart, Part, RigidPart, make_parts
+from .parts import KinematicPart, Part, Per, RigidPart, make_parts
 from .potential import Potential, Structure, Surface, mass_patterns
 from .state import SolidControl, SolidState
 from .step import ImplicitStep, Settings, step_data
@@ -130,9 +130,8 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64).expand(count, 4),
             position - self.model.dt * velocity, velocity,
         )  # fmt: skip
-        stiffness = zero.expand(()) + self._start_stiffness()
         status = torch.zeros(batch, dtype=torch.int32)
-        return SolidState(status, *(field.expand(batch, *field.shape).clone() for field in (*fields, stiffness)))
+        return SolidState(status, *(field.expand(batch, *field.shape).clone() for field in fields), self._start_stiffness(batch))  # type: ignore[call-arg]
 
     def rest_control(self, batch: int = 1) -> SolidControl:
         """Handles at rest, and no forces."""
@@ -161,18 +160,23 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
     def _rows(self) -> list[int]:
         return [part.bending_elements for part in self._parts]
 
-    def _start_stiffness(self) -> float:
-        """A barrier that takes the weight of the bodies and their inertia over a step, ten times over [Pa]."""
-        contact = self.model.contact
+    def _start_stiffness(self, batch: int) -> Tensor:
+        """A barrier that takes the weight of the bodies and their inertia over a step, ten times over [B] [Pa]."""
+        contact, model = self.model.contact, self.model
         if contact is None:
-            return 0.0
+            return torch.zeros(batch, dtype=torch.float64)
         if contact.stiffness is not None:
-            return contact.stiffness
-        mass = sum(float(part.mass(lambda value: torch.as_tensor(value, dtype=torch.float64).detach().reshape(-1)[:1])[0].sum()) for part in self._parts)
+            return per_environment(contact.stiffness, batch, None, (), "Contact: stiffness")
+        diagonal, off = self._mass(lambda value: per_environment(value, batch, None, (), "A parameter"))
         area = sum(_area(part) for part in self._parts if not isinstance(part, KinematicPart))
-        gravity = float(torch.as_tensor(self.model.gravity).detach().double().norm(dim=-1).max())
-        pressed = gravity if self.model.integrator == "static" else gravity + contact.activation_distance / self.model.dt**2
-        return max(10.0 * mass / max(area, 1e-12) * pressed, 1e-3)
+        gravity = torch.linalg.vector_norm(per_environment(model.gravity, batch, None, (3,), "gravity"), dim=-1)
+        pressed = gravity if model.integrator == "static" else gravity + contact.activation_distance / model.dt**2
+        return 10 * (diagonal.sum(1) + 2 * off.sum(1)) / max(area, 1e-12) * pressed + 1e-3
+
+    def _mass(self, per: Per) -> tuple[Tensor, Tensor]:
+        """The diagonal of the mass matrix [B, N], and its entries for pairs of nodes [B, m]."""
+        diagonal, off = zip(*(part.mass(per) for part in self._parts), strict=True)
+        return torch.cat(diagonal, 1), torch.cat(off, 1)
 
     # ---- the step
 
@@ -237,7 +241,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             speed = (4 * state.velocity - state.previous_velocity) / 3
         predicted = reference if model.integrator == "static" else reference + span * speed
 
-        diagonal, off = (torch.cat(pieces, 1) for pieces in zip(*(part.mass(per) for part in self._parts), strict=True))
+        diagonal, off = self._mass(per)
         gravity = per_environment(model.gravity, batch, index, (3,), "gravity")
         a, b = torch.from_numpy(self._structure.coupled).unbind(1)
         weight = diagonal.index_add(1, a, off).index_add(1, b, off)
