@@ -22,6 +22,8 @@ SHRINK = 0.9
 """Share of the way to the first touch that a step takes."""
 SMALLEST = 1e-10
 """A line search gives up below this share of the direction."""
+COARSE = 1e4
+"""How much less exactly lagged friction is solved at first than friction that is not."""
 BLUR = 1e-9
 """Changes of energy below this share of its largest part are not trusted."""
 CROWDED = 0.05
@@ -89,17 +91,21 @@ class _Run:
     def solve(self) -> None:
         """Brings `u` to the solution, or raises _Failed."""
         rubs = self.surface is not None and bool((self.data.friction > 0).any())
+        coarse = COARSE if rubs else 1.0
         while True:
             if rubs:
                 self.lag()
-            self.minimise()
+            self.minimise(coarse * self.limit)
             if self.too_soft():
                 self.potential.stiffness *= STIFFEN
-                continue
-            if not rubs or not self.touching() or self.couple():
-                if not self.too_soft():
+            elif rubs and self.touching():
+                if self.couple() and not self.too_soft():
                     return
-                self.potential.stiffness *= STIFFEN
+                coarse = max(1.0, 1e-2 * coarse)
+            elif coarse == 1.0:
+                return
+            else:
+                coarse = 1.0
 
     def lag(self) -> None:
         """Takes normal forces and tangents of friction from where the step is now."""
@@ -123,8 +129,8 @@ class _Run:
 
     # ---- the potential with lagged friction
 
-    def minimise(self) -> None:
-        """Newton's method with a line search on the potential."""
+    def minimise(self, limit: float) -> None:
+        """Newton's method with a line search on the potential, until it moves nothing by more than `limit` [m]."""
         energy, share = None, 1.0
         while True:
             self.count()
@@ -132,7 +138,7 @@ class _Run:
             # Where something is in the way, every other iteration lets the free unknowns give way.
             driven = bool(ahead.any()) and share > 0.1
             direction, exact, slope = self.direction(ahead if driven else None)
-            small = float(np.abs(direction[self.free]).max(initial=0.0)) <= self.limit
+            small = float(np.abs(direction[self.free]).max(initial=0.0)) <= limit
             arrived = not ahead.any()
             if small and exact and arrived:
                 # The last step is taken too: it squares the error.
@@ -239,7 +245,7 @@ class _Run:
         best = self.u
         at = Linearised(self.potential, self.u)
         size = float(np.linalg.norm(at.force[self.free]))
-        for _ in range(12):
+        for _ in range(8):
             self.count()
             self.factorizations += 1
             direction = np.zeros_like(self.u)
@@ -253,7 +259,7 @@ class _Run:
             if float(np.abs(direction).max()) <= self.limit:
                 self.u = self.u + share * direction
                 return True
-            while share > 0.05:
+            while share > 0.2:
                 trial = Linearised(self.potential, self.u + share * direction)
                 new_size = float(np.linalg.norm(trial.force[self.free]))
                 if new_size < (1 - 1e-4 * share) * size:
