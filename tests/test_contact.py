@@ -85,7 +85,7 @@ def test_barrier_of_the_table_of_pairs_is_that_of_ipctk(angle):
 
 
 def test_gap_energy_derivatives():
-    d = np.linspace(0.021, 0.14, 50)
+    d = np.linspace(0.025, 0.14, 50)
     f = lambda i: lambda d: np.array(gap_energy(d, 0.1, 0.02)[i])  # noqa: E731
     assert error(difference(f(0), d, np.ones(50), 1e-5), f(1)(d)) < 1e-9
     assert error(difference(f(1), d, np.ones(50), 1e-5), f(2)(d)) < 1e-6
@@ -101,7 +101,7 @@ def test_projected_hessian(angle):
     assert error(near, near.T) < 1e-14
     assert np.linalg.eigvalsh(near).min() > -1e-10 * np.abs(near).max()
     up = np.where((surface.body == 0)[:, None], [0.0, 0.0, 1.0], 0.0).ravel()
-    assert up @ near @ up == pytest.approx(up @ exact @ up, rel=0.1)  # the stiffness against approach
+    assert 1 < (up @ near @ up) / (up @ exact @ up) < 1.2  # the stiffness against approach
 
 
 def test_self_contact_of_a_folded_sheet():
@@ -129,15 +129,14 @@ def test_pressure_does_not_depend_on_the_mesh(mesh, table):
     x, faces, body = join((turned(a, 0.3), fa), (b, fb))
     surface = ContactSurface(x, faces, body, body == 0, 1e-3)
     pressure = -gap_energy(np.array([4e-4]), 1e-3, 0.0)[1][0] * 1e5
+    area = surface.vertex_areas[body == 0] / 4
     forces = []
     for shift in np.random.default_rng(0).uniform(-0.1, 0.1, (10, 2)):
         X = x.copy()
         X[body == 0] += [*shift, 4e-4]
         force = -surface.barrier(X, surface.collisions(X), 1e5)[1].reshape(-1, 3)[body == 0]
         forces.append(force.sum(0) / (pressure * 0.05**2))
-        assert (
-            force[:, 2].max() < 6 * pressure * np.bincount(faces.ravel(), minlength=len(x))[body == 0].max() / 6 * (0.05 / (mesh - 1)) ** 2
-        )
+        assert (force[:, 2] / area).max() < 16 * pressure  # right above a vertex of the table, with its eight faces
     forces = np.array(forces)
     assert np.abs(forces[:, 2].mean() - 1) < {2: 0.05, 5: 0.2, 9: 0.35}[table]
     assert np.abs(forces[:, :2]).max() < 0.02  # what a frictionless flat table may push sideways, by its edges
@@ -229,11 +228,9 @@ def test_a_largest_step_never_passes_through(offset):
             Y = X + t * w
             assert surface.intersections(Y) == []
             assert surface.smallest_gap(Y, surface.collisions(Y)) > 0
-        if k % 2:
-            assert surface.intersections(X + w) != []  # the whole way does pass through
-    assert shorter > 20
-    still = surface.largest_step(X, X + 1e-3)
-    assert still == 1
+        assert a < 1 or not k % 2  # the whole way passes through
+    assert shorter > 30
+    assert surface.largest_step(X, X + 1e-3) == 1
 
 
 def test_intersections_are_found():

@@ -109,12 +109,13 @@ class FrictionSet:
         s, u, y = self._slip(velocity)
         unit = self._press * self._over(y)  # for a coefficient of 1
         per_vertex = p.c[:, :, None] * (unit[:, None] * u)[:, None, :]
-        force = self._pairs.scatter(self._mu[:, None, None] * per_vertex, size)
         at = self._pairs.coordinates() * count + self._classes[:, None]
         coefficients = np.bincount(at.ravel(), per_vertex.ravel(), minlength=size * count).reshape(size, count)
         slip_blocks = self._velocity_blocks(u, y) / c
         blocks = slip_blocks + self._lag_blocks(velocity, s, u, y)
-        return FrictionJacobians(force, self._pairs.assemble(blocks, size), self._pairs.assemble(-slip_blocks, size), coefficients)
+        return FrictionJacobians(
+            self.gradient(velocity), self._pairs.assemble(blocks, size), self._pairs.assemble(-slip_blocks, size), coefficients
+        )
 
     def _slip(self, velocity: Array) -> tuple[Array, Array, Array]:
         """Relative velocity of the closest points, its tangential part, and the length of that."""
