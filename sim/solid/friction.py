@@ -109,8 +109,10 @@ class FrictionSet:
         s, u, y = self._slip(velocity)
         unit = self._press * self._over(y)  # for a coefficient of 1
         per_vertex = p.c[:, :, None] * (unit[:, None] * u)[:, None, :]
-        at = self._pairs.coordinates() * count + self._classes[:, None]
-        coefficients = np.bincount(at.ravel(), per_vertex.ravel(), minlength=size * count).reshape(size, count)
+        at = self._pairs.coordinates.astype(np.int64) * count + self._classes[:, None]
+        coefficients = (
+            np.bincount(at.ravel(), per_vertex.ravel(), minlength=size * count).reshape(size, count).astype(np.float64, copy=False)
+        )
         slip_blocks = self._velocity_blocks(u, y) / c
         blocks = slip_blocks + self._lag_blocks(velocity, s, u, y)
         return FrictionJacobians(
@@ -141,7 +143,8 @@ class FrictionSet:
         inner = self._slip_matrix(u, y)
         along = np.einsum("nab,nb->na", inner, p.normal)
         inner -= along[:, :, None] * p.normal[:, None, :]  # u has no normal part, so that the result is symmetric
-        return np.einsum("nj,nab,nl->njalb", p.c, inner, p.c, optimize=True).reshape(-1, 12, 12)
+        weights = p.c[:, :, None] * p.c[:, None, :]
+        return (weights[:, :, None, :, None] * inner[:, None, :, None, :]).reshape(-1, 12, 12)
 
     def _lag_blocks(self, velocity: Array, s: Array, u: Array, y: Array) -> Array:
         """Derivatives `[n, 12, 12]` of the gradient with respect to the lagged positions."""

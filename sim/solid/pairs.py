@@ -9,6 +9,7 @@ make `r` perpendicular to both directions. So one formula serves all kinds, and 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from operator import attrgetter
 
 import ipctk
@@ -147,19 +148,23 @@ class Pairs:
             return None
         return Fading(candidates[at], first[at], second[at], cross[at], squared[at], threshold[at])
 
+    @cached_property
+    def coordinates(self) -> NDArray[np.int32]:
+        """Numbers of the coordinates of the vertices in a flat vector of positions, `[n, 12]`."""
+        return (3 * self.vertices[:, :, None] + np.arange(3)).astype(np.int32).reshape(-1, 12)
+
+    @cached_property
+    def _entries(self) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """Rows and columns of the entries of all blocks."""
+        return np.repeat(self.coordinates, 12, axis=1).ravel(), np.tile(self.coordinates, 12).ravel()
+
     def scatter(self, per_vertex: Array, size: int) -> Array:
         """The sum `[size]` of what each pair adds to the coordinates of its vertices, `[n, 12]`."""
-        return np.bincount(self.coordinates().ravel(), per_vertex.ravel(), minlength=size)
+        return np.bincount(self.coordinates.ravel(), per_vertex.ravel(), minlength=size).astype(np.float64, copy=False)
 
     def assemble(self, blocks: Array, size: int) -> sp.coo_matrix:
         """The `[size, size]` matrix that is the sum of the blocks `[n, 12, 12]`."""
-        at = self.coordinates()
-        rows, columns = np.broadcast_to(at[:, :, None], blocks.shape), np.broadcast_to(at[:, None, :], blocks.shape)
-        return sp.coo_matrix((blocks.ravel(), (rows.ravel(), columns.ravel())), shape=(size, size))
-
-    def coordinates(self) -> Ids:
-        """Numbers of the coordinates of the vertices in a flat vector of positions, `[n, 12]`."""
-        return (3 * self.vertices[:, :, None] + np.arange(3)).reshape(-1, 12)
+        return sp.coo_matrix((blocks.ravel(), self._entries), shape=(size, size))
 
 
 @dataclass(frozen=True)
