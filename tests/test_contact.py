@@ -233,6 +233,18 @@ def test_a_largest_step_never_passes_through(offset):
     assert surface.largest_step(X, X + 1e-3) == 1
 
 
+def test_a_largest_step_from_far_away():
+    surface, X, _ = two_sheets(gap=1.0)
+    surface.start(X)  # nothing is near
+    down = np.where((surface.body == 0)[:, None], [0.0, 0.0, -2.0], 0.0)
+    a = surface.largest_step(X, X + down)
+    assert 0.4 < a < 0.5
+    assert surface.intersections(X + a * down) == []
+    bad = X.copy()
+    bad[0, 0] = np.nan
+    assert surface.largest_step(X, bad) == 0
+
+
 def test_intersections_are_found():
     surface, X, _ = two_sheets(noise=0.0, gap=0.5)
     assert surface.intersections(X) == []

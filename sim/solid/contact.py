@@ -204,9 +204,15 @@ class ContactSurface:
         return float(np.sqrt(collisions.found.compute_minimum_distance(self._mesh, np.asfortranarray(X))) - self.offset)
 
     def largest_step(self, X0: Array, X1: Array) -> float:
-        """The part of the way from X0 to X1, `[V, 3]` [m] both, on which every gap keeps at least a tenth of its width; 1 for all of it."""
+        """The part of the way from X0 to X1, `[V, 3]` [m] both, on which every gap keeps at least a tenth of its width.
+
+        1 for all of it, 0 where X1 is not finite.
+        """
         near, a, b = self._near, np.asfortranarray(X0), np.asfortranarray(X1)
-        if not max(np.abs(X0 - self._around).max(), np.abs(X1 - self._around).max()) <= self._reach + self.activation_distance / 2:
+        away = float(np.abs(X1 - self._around).max())
+        if not np.isfinite(away) and not np.isfinite(X1).all():
+            return 0.0
+        if not max(np.abs(X0 - self._around).max(), away) <= self._reach + self.activation_distance / 2:
             near = ipctk.Candidates()
             near.build(self._mesh, a, b, self.offset / 2, self._broad)
         return float(near.compute_collision_free_stepsize(self._mesh, a, b, self.offset, self._narrow))
