@@ -60,7 +60,7 @@ def test_barrier_derivatives(offset, angle):
     collisions = surface.collisions(X)
     assert {8, 10, 11} <= kinds(surface, X)  # edge-edge, vertex-edge and vertex-face pairs
     assert (collisions.pairs.fading(X[collisions.pairs.vertices]) is not None) == (angle == 0.01)
-    energy, gradient = surface.barrier(X, collisions, STIFFNESS)
+    energy, gradient = surface.barrier_energy(X, collisions, STIFFNESS), surface.barrier_gradient(X, collisions, STIFFNESS)
     assert energy > 0
     assert surface.barrier_energy(X, collisions, STIFFNESS) == energy
     H = surface.barrier_hessian(X, collisions, STIFFNESS, project=False)
@@ -68,7 +68,7 @@ def test_barrier_derivatives(offset, angle):
         w = rng.normal(size=X.shape)
         slope = difference(lambda x: surface.barrier_energy(x, surface.collisions(x), STIFFNESS), X, w, 1e-6)
         assert slope == pytest.approx(gradient @ w.ravel(), rel=1e-7)
-        change = difference(lambda x: surface.barrier(x, surface.collisions(x), STIFFNESS)[1], X, w, 1e-6)
+        change = difference(lambda x: surface.barrier_gradient(x, surface.collisions(x), STIFFNESS), X, w, 1e-6)
         assert error(change, H @ w.ravel()) < 1e-6
 
 
@@ -115,7 +115,7 @@ def test_self_contact_of_a_folded_sheet():
     collisions = surface.collisions(X)
     assert {8, 11} & kinds(surface, X)
     w = np.random.default_rng(2).normal(size=X.shape)
-    energy, gradient = surface.barrier(X, collisions, STIFFNESS)
+    energy, gradient = surface.barrier_energy(X, collisions, STIFFNESS), surface.barrier_gradient(X, collisions, STIFFNESS)
     assert energy > 0
     slope = difference(lambda x: surface.barrier_energy(x, surface.collisions(x), STIFFNESS), X, w, 1e-6)
     assert slope == pytest.approx(gradient @ w.ravel(), rel=1e-6)
@@ -134,7 +134,7 @@ def test_pressure_does_not_depend_on_the_mesh(mesh, table):
     for shift in np.random.default_rng(0).uniform(-0.1, 0.1, (10, 2)):
         X = x.copy()
         X[body == 0] += [*shift, 4e-4]
-        force = -surface.barrier(X, surface.collisions(X), 1e5)[1].reshape(-1, 3)[body == 0]
+        force = -surface.barrier_gradient(X, surface.collisions(X), 1e5).reshape(-1, 3)[body == 0]
         forces.append(force.sum(0) / (pressure * 0.05**2))
         assert (force[:, 2] / area).max() < 16 * pressure  # right above a vertex of the table, with its eight faces
     forces = np.array(forces)
@@ -291,7 +291,7 @@ def test_same_bits_whatever_came_before():
         Y = X + 1e-3
         c = s.collisions(Y)
         friction = s.friction_jacobians(Y, X, 0.1, c, STIFFNESS, np.array([0.4]))
-        return [*s.barrier(Y, c, STIFFNESS), s.barrier_hessian(Y, c, STIFFNESS, True).data, friction.force, friction.positions.data]
+        return [s.barrier_energy(Y, c, STIFFNESS), s.barrier_gradient(Y, c, STIFFNESS), s.barrier_hessian(Y, c, STIFFNESS, True).data, friction.force, friction.positions.data]
 
     for a, b in zip(all_of(surface), all_of(other), strict=True):
         assert np.array_equal(a, b)
@@ -302,7 +302,7 @@ def test_free_edges_repel():
     x = np.concatenate([x, [[0.0, -0.7, 0.05], [0.1, 0.7, 0.05], [0.0, -0.7, 0.4], [0.0, 0.7, 0.3]]])
     body = np.repeat([0, 1], [9, 4])
     surface = ContactSurface(x, faces, body, np.ones(13, bool), 0.1, free_edges=np.array([[9, 10], [11, 12]]))
-    force = -surface.barrier(x, surface.collisions(x), STIFFNESS)[1].reshape(-1, 3)
+    force = -surface.barrier_gradient(x, surface.collisions(x), STIFFNESS).reshape(-1, 3)
     assert force[9:11, 2].min() > 0
     assert not force[11:].any()
     assert np.allclose(force.sum(0), 0, atol=1e-12 * np.abs(force).max())

@@ -168,21 +168,19 @@ class ContactSurface:
     def _potential(self, stiffness: float) -> ipctk.BarrierPotential:
         return ipctk.BarrierPotential(self.activation_distance, stiffness, True)
 
-    def barrier(self, X: Array, collisions: Collisions, stiffness: float) -> tuple[float, Array]:
-        """Energy [J] of the barrier and its gradient `[3 V]` [N].
+    def barrier_energy(self, X: Array, collisions: Collisions, stiffness: float) -> float:
+        """The energy of the barrier [J].
 
         Args:
             X: positions `[V, 3]` [m].
             collisions: those of X.
             stiffness: [Pa].
         """
-        return self.barrier_energy(X, collisions, stiffness), self._potential(stiffness).gradient(
-            collisions.found, self._mesh, np.asfortranarray(X)
-        )
-
-    def barrier_energy(self, X: Array, collisions: Collisions, stiffness: float) -> float:
-        """The energy [J] of the barrier alone; arguments as those of `barrier`."""
         return float(self._potential(stiffness)(collisions.found, self._mesh, np.asfortranarray(X)))
+
+    def barrier_gradient(self, X: Array, collisions: Collisions, stiffness: float) -> Array:
+        """Its gradient `[3 V]` [N]; arguments as those of `barrier_energy`."""
+        return self._potential(stiffness).gradient(collisions.found, self._mesh, np.asfortranarray(X))
 
     def barrier_hessian(self, X: Array, collisions: Collisions, stiffness: float, project: bool) -> sp.coo_matrix:
         """The Hessian `[3 V, 3 V]` [N/m] of the barrier, exact, or a sum of positive semi-definite blocks near it.

@@ -9,6 +9,10 @@ from scipy.spatial import cKDTree
 from .pairs import Array, Ids
 
 
+FLAT = 1e-10
+"""A tetrahedron whose volume is below this times the cube of its longest side is flat."""
+
+
 def near_pairs(X: Array, edges: Ids, faces: Ids) -> tuple[Ids, Ids]:
     """Numbers of the edges and faces whose bounding spheres overlap, `[k]` each.
 
@@ -42,7 +46,9 @@ def crossing(X: Array, edges: Ids, faces: Ids) -> NDArray[np.bool_]:
     """
     p, q = X[edges[:, 0]], X[edges[:, 1]]
     a, b, c = (X[faces[:, i]] for i in range(3))
-    above, below = _volume(a, b, c, p), _volume(a, b, c, q)
+    # What lies in the plane of the face but for rounding has volumes of no certain sign; it counts as in the plane.
+    size = np.max([np.linalg.norm(v, axis=1) for v in (q - p, b - a, c - a)], axis=0)
+    above, below = (np.where(np.abs(v) > FLAT * size**3, v, 0.0) for v in (_volume(a, b, c, p), _volume(a, b, c, q)))
     round_it = np.stack([_volume(p, q, a, b), _volume(p, q, b, c), _volume(p, q, c, a)])
     inside = (round_it >= 0).all(axis=0) | (round_it <= 0).all(axis=0)
     return (above * below <= 0) & ((above != 0) | (below != 0)) & inside

@@ -23,10 +23,9 @@ class Linearised:
         self._friction = None
         data, surface = potential.data, potential.surface
         if surface is not None and bool((data.friction > 0).any()):
-            place = surface.positions(u)
-            pairs = surface.contact.collisions(place)
+            pairs = surface.collisions(u)
             if len(pairs):
-                reference = surface.positions(data.reference)
+                place, reference = surface.positions(u), surface.positions(data.reference)
                 self._friction = surface.contact.friction_jacobians(place, reference, data.span, pairs, potential.stiffness, data.friction)
                 self.force = self.force + surface.pulled(self._friction.force)
         self._parts: tuple[list[Floats], list[sp.spmatrix]] | None = None
@@ -39,7 +38,7 @@ class Linearised:
 
     def _rubbing(self) -> sp.spmatrix:
         assert self._friction is not None and self.potential.surface is not None
-        return self.potential.surface.pulled_matrix(self._friction.by_position)
+        return self.potential.surface.pulled_matrix(self._friction.positions)
 
     def jacobian(self) -> sp.csc_matrix:
         """Among the free unknowns [n, n]."""
@@ -79,7 +78,7 @@ class Linearised:
         if self._friction is None:
             return np.zeros_like(w)
         assert self.potential.surface is not None
-        return self.potential.surface.pulled_matrix(self._friction.by_reference).T @ w
+        return self.potential.surface.pulled_matrix(self._friction.start).T @ w
 
     def by_stiffness(self, w: Floats) -> float:
         """The derivative of w . force with respect to the stiffness of the barrier, which normal and friction forces are proportional to."""
@@ -96,4 +95,4 @@ class Linearised:
         if self._friction is None:
             return np.zeros_like(self.potential.data.friction)
         assert self.potential.surface is not None
-        return self._friction.by_coefficient.T @ self.potential.surface.pushed(w)
+        return self._friction.coefficients.T @ self.potential.surface.pushed(w)

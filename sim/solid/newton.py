@@ -79,14 +79,16 @@ class _Run:
         potential.stiffness = stiffness
         self.activation, self.most = activation, most
         self.limit = tolerance * potential.data.span
-        self.u = potential.data.start.copy()
+        self.u = potential.data.start
+        if self.surface is not None:
+            self.surface.contact.start(self.surface.positions(self.u))
         self.free = self.structure.free
         self.held = np.setdiff1d(np.arange(len(self.u)), self.free)
         self.iterations = self.factorizations = 0
 
     def touching(self) -> int:
         """How many pairs are within reach of each other."""
-        return 0 if self.surface is None else len(self.surface.contact.collisions(self.surface.positions(self.u)))
+        return 0 if self.surface is None else len(self.surface.collisions(self.u))
 
     def solve(self) -> None:
         """Brings `u` to the solution, or raises _Failed."""
@@ -110,16 +112,15 @@ class _Run:
     def lag(self) -> None:
         """Takes normal forces and tangents of friction from where the step is now."""
         assert self.surface is not None
-        place = self.surface.positions(self.u)
-        contact = self.surface.contact
-        self.potential.friction = contact.friction_set(place, contact.collisions(place), self.potential.stiffness, self.data.friction)
+        place, pairs = self.surface.positions(self.u), self.surface.collisions(self.u)
+        self.potential.friction = self.surface.contact.friction_set(place, pairs, self.potential.stiffness, self.data.friction)
 
     def too_soft(self) -> bool:
         """Whether some gap has become so small that the barrier must stiffen."""
         if self.surface is None:
             return False
-        place = self.surface.positions(self.u)
-        return self.surface.contact.smallest_gap(place, self.surface.contact.collisions(place)) < CROWDED * self.activation
+        gap = self.surface.contact.smallest_gap(self.surface.positions(self.u), self.surface.collisions(self.u))
+        return gap < CROWDED * self.activation
 
     def count(self) -> None:
         """One more iteration."""
@@ -161,9 +162,9 @@ class _Run:
         """Moves prescribed unknowns towards their targets, the free ones giving way to first order; returns how far."""
         while share > SMALLEST:
             trial = self.u + share * direction
+            if share == 1.0:
+                trial[self.held] = self.data.target[self.held]
             if np.isfinite(self.potential.energy(trial)):
-                if share == 1.0:
-                    trial[self.held] = self.data.target[self.held]
                 self.u = trial
                 return share
             share *= 0.5

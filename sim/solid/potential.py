@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from .assembly import Assembly, Floats, Growing, Ints, Pattern
-from .contact import ContactSurface, FrictionSet
+from .contact import Collisions, ContactSurface
+from .friction import FrictionSet
 from .term import Term
 
 
@@ -84,6 +85,7 @@ class Surface:
         self.contact = structure.surface
         self._nodes = structure.embedding.shape[1]
         self._count = count
+        self._last: tuple[Floats, Collisions] | None = None
         self._embedding = structure.embedding
         single = structure.embedding.nnz == structure.embedding.shape[0] and bool((structure.embedding.data == 1).all())
         # Where every surface vertex is a node, contact's matrices need renumbering only.
@@ -93,6 +95,12 @@ class Surface:
         else:
             wide = sp.kron(structure.embedding, sp.identity(3), format="csr")
             self._wide = sp.hstack([wide, sp.csr_matrix((wide.shape[0], count - wide.shape[1]))]).tocsr()
+
+    def collisions(self, u: Floats) -> Collisions:
+        """The pairs near each other at u, which is not written to afterwards; those of the last u are kept."""
+        if self._last is None or self._last[0] is not u:
+            self._last = (u, self.contact.collisions(self.positions(u)))
+        return self._last[1]
 
     def positions(self, u: Floats) -> Floats:
         """Places of the surface's vertices [V, 3]."""
@@ -165,8 +173,7 @@ class Potential:
         """Of the contact barrier [J]."""
         if self.surface is None:
             return 0.0
-        place = self.surface.positions(u)
-        return self.surface.contact.barrier_energy(place, self.surface.contact.collisions(place), self.stiffness)
+        return self.surface.contact.barrier_energy(self.surface.positions(u), self.surface.collisions(u), self.stiffness)
 
     def energy(self, u: Floats) -> float:
         """The potential, infinite where it does not exist."""
@@ -194,8 +201,8 @@ class Potential:
     def barrier_gradient(self, u: Floats) -> Floats:
         """Of the contact barrier [U]."""
         assert self.surface is not None
-        place = self.surface.positions(u)
-        return self.surface.pulled(self.surface.contact.barrier_gradient(place, self.surface.contact.collisions(place), self.stiffness))
+        gradient = self.surface.contact.barrier_gradient(self.surface.positions(u), self.surface.collisions(u), self.stiffness)
+        return self.surface.pulled(gradient)
 
     def blocks(self, u: Floats, project: bool) -> list[Floats]:
         """Hessian blocks of elasticity and inertia, in the order of the assembly's patterns."""
@@ -209,15 +216,14 @@ class Potential:
         """The Hessian of the barrier [U, U]; none where nothing touches."""
         if self.surface is None:
             return []
-        place = self.surface.positions(u)
-        matrix = self.surface.contact.barrier_hessian(place, self.surface.contact.collisions(place), self.stiffness, project)
+        matrix = self.surface.contact.barrier_hessian(self.surface.positions(u), self.surface.collisions(u), self.stiffness, project)
         return [self.surface.pulled_matrix(matrix)] if matrix.nnz else []
 
     def contact_matrices(self, u: Floats, project: bool) -> list[sp.spmatrix]:
         """Hessians of the barrier and of the lagged friction [U, U]."""
         matrices = self.barrier_matrices(u, project)
         if self.surface is not None and self.friction is not None:
-            rub = self.friction.hessian(self.velocity(u), project)
+            rub = self.friction.hessian(self.velocity(u))
             matrices += [self.surface.pulled_matrix(rub / self.data.span)] if rub.nnz else []
         return matrices
 

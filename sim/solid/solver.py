@@ -97,22 +97,21 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         surface = ContactSurface(
             embedding @ places,
             np.concatenate(faces),
-            body=np.concatenate(owner),
-            names=names,
-            activation_distance=contact.activation_distance,
-            offset=contact.offset,
-            friction_speed=contact.friction_speed,
-            self_contact=[name in touching for name in names],
-            ignored=[(names.index(a), names.index(b)) for a, b in contact.ignored],
-            fixed=self._immovable(embedding),
+            np.concatenate(owner),
+            self._moving(embedding),
+            contact.activation_distance,
+            contact.offset,
+            contact.friction_speed,
+            [name in touching for name in names],
+            [(names.index(a), names.index(b)) for a, b in contact.ignored],
         )
-        surface.check_start(embedding @ places)
+        surface.check_start(embedding @ places, names)
         return surface, embedding
 
-    def _immovable(self, embedding: sp.csr_matrix) -> np.ndarray:
-        """Surface vertices that never move, bool [V]."""
-        still = self.model.held().all(1) & (self.model.handle_of() < 0)
-        return np.asarray(embedding @ (~still).astype(float)).ravel() == 0
+    def _moving(self, embedding: sp.csr_matrix) -> np.ndarray:
+        """Surface vertices that can move, bool [V]."""
+        free = ~self.model.held().all(1) | (self.model.handle_of() >= 0)
+        return np.asarray(embedding @ free.astype(float)).ravel() > 0
 
     # ---- states and controls
 
@@ -310,15 +309,15 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         return torch.tensor(counts)
 
     def _friction(self, batch: int, index: Tensor | None) -> Tensor:
-        """Coefficients of the pairs of bodies [B, P]: one for all, or one for each pair in the order of `pairs`."""
-        contact = self.model.contact
-        if contact is None:
-            return torch.zeros(batch, 1, dtype=torch.float64)
+        """Coefficients of the pairs of bodies that can touch [B, P], in the surface's order."""
+        contact, surface = self.model.contact, self._structure.surface
+        if contact is None or surface is None or not surface.body_pairs:
+            return torch.zeros(batch, 0, dtype=torch.float64)
         if not isinstance(contact.friction, Mapping):
-            return per_environment(contact.friction, batch, index, (), "friction")[:, None]
+            return per_environment(contact.friction, batch, index, (), "friction")[:, None].expand(-1, len(surface.body_pairs))
         named = {frozenset(pair): value for pair, value in contact.friction.items()}
         names = [body.name for body in self.model.bodies]
-        values = [named.get(frozenset((names[a], names[b])), contact.default_friction) for a in range(len(names)) for b in range(a, len(names))]
+        values = [named.get(frozenset((names[a], names[b])), contact.default_friction) for a, b in surface.body_pairs]
         return torch.stack([per_environment(value, batch, index, (), "friction") for value in values], 1)
 
     def _check(self, state: SolidState, control: SolidControl) -> None:

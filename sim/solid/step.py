@@ -98,6 +98,8 @@ def _environment(
     surface = Surface(structure, len(end)) if structure.surface is not None else None
     potential = Potential(structure, data, surface)
     potential.stiffness = stiffness
+    if surface is not None:
+        surface.contact.start(surface.positions(end.numpy()))
     at = Linearised(potential, end.numpy())
     right = gradient.numpy()
     w = at.adjoint(right)
