@@ -134,8 +134,9 @@ class FrictionSet:
     def _slip_matrix(self, u: Array, y: Array) -> Array:
         """Derivative `[n, 3, 3]` of the force `mu lambda f0'(y) u / y` with respect to u."""
         e = self._speed
-        bend = np.where(y < e, -1 / e**2, -1 / np.maximum(y, e) ** 2) / np.maximum(y, 1e-300)
-        matrix = bend[:, None, None] * (u[:, :, None] * u[:, None, :]) + self._over(y)[:, None, None] * np.eye(3)
+        bend = np.where(y < e, -1 / e**2, -1 / np.maximum(y, e) ** 2)
+        along = u / np.maximum(y, 1e-300)[:, None]
+        matrix = bend[:, None, None] * (along[:, :, None] * u[:, None, :]) + self._over(y)[:, None, None] * np.eye(3)
         return (self._mu * self._press)[:, None, None] * matrix
 
     def _velocity_blocks(self, u: Array, y: Array) -> Array:
