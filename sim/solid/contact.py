@@ -182,7 +182,7 @@ class ContactSurface:
         """Its gradient `[3 V]` [N]; arguments as those of `barrier_energy`."""
         return self._potential(stiffness).gradient(collisions.found, self._mesh, np.asfortranarray(X))
 
-    def barrier_hessian(self, X: Array, collisions: Collisions, stiffness: float, project: bool) -> sp.coo_matrix:
+    def barrier_hessian(self, X: Array, collisions: Collisions, stiffness: float, project: bool) -> sp.coo_matrix | sp.csc_matrix:
         """The Hessian `[3 V, 3 V]` [N/m] of the barrier, exact, or a sum of positive semi-definite blocks near it.
 
         Args:
@@ -195,7 +195,7 @@ class ContactSurface:
             pairs = collisions.pairs
             blocks = projected_blocks(pairs, X[pairs.vertices], stiffness, self.activation_distance, self.offset)
             return pairs.assemble(blocks, X.size)
-        return self._potential(stiffness).hessian(collisions.found, self._mesh, np.asfortranarray(X)).tocoo()
+        return self._potential(stiffness).hessian(collisions.found, self._mesh, np.asfortranarray(X))
 
     def smallest_gap(self, X: Array, collisions: Collisions) -> float:
         """The smallest distance of a pair minus the offset [m]; infinite without pairs. X `[V, 3]` [m]."""

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import rslab
-import scipy.sparse as sp
 
-from .assembly import Floats
+from .assembly import Floats, Triplets
 from .potential import Potential
 
 
@@ -28,41 +27,35 @@ class Linearised:
                 place, reference = surface.positions(u), surface.positions(data.reference)
                 self._friction = surface.contact.friction_jacobians(place, reference, data.span, pairs, potential.stiffness, data.friction)
                 self.force = self.force + surface.pulled(self._friction.force)
-        self._parts: tuple[list[Floats], list[sp.spmatrix]] | None = None
+        self._parts: tuple[list[Floats], list[Triplets]] | None = None
 
-    def _symmetric(self) -> tuple[list[Floats], list[sp.spmatrix]]:
+    def _symmetric(self) -> tuple[list[Floats], list[Triplets]]:
         """Blocks of elasticity and inertia, and the Hessian of the barrier."""
         if self._parts is None:
             self._parts = self.potential.blocks(self.u, False), self.potential.barrier_matrices(self.u, False)
         return self._parts
 
-    def _rubbing(self) -> sp.spmatrix:
+    def _rubbing(self) -> Triplets:
         assert self._friction is not None and self.potential.surface is not None
         return self.potential.surface.pulled_matrix(self._friction.positions)
 
-    def jacobian(self) -> sp.csc_matrix:
-        """Among the free unknowns [n, n]."""
-        pattern, values = self.potential.matrix(*self._symmetric())
-        matrix = pattern.whole(values)
+    def factor(self) -> rslab.Ldlt | rslab.Lu | None:
+        """A factor of the Jacobian among the free unknowns; None where it is singular."""
+        blocks, contact = self._symmetric()
         if self._friction is None:
-            return matrix
-        rows, columns, entries = self.potential.structure.assembly.reduced(self._rubbing())
-        return (matrix + sp.csc_matrix((entries, (rows, columns)), matrix.shape)).tocsc()
+            pattern, values = self.potential.matrix(blocks, contact)
+            return pattern.factor(values)
+        extra = self._rubbing()
+        places = Triplets(extra.rows, extra.columns, 0.0 * extra.values)
+        pattern, values = self.potential.matrix(blocks, [*contact, places, places.transposed()])
+        return pattern.lu(values, self.potential.structure.assembly.reduced(extra))
 
     def adjoint(self, gradient: Floats) -> Floats | None:
         """The solution of J' w = gradient among the free unknowns, zero elsewhere [U]; None where J is singular."""
-        free, out = self.potential.structure.free, np.zeros_like(gradient)
-        try:
-            if self._friction is None:
-                pattern, values = self.potential.matrix(*self._symmetric())
-                factor = pattern.factor(values)
-                if factor is None:
-                    return None
-                out[free] = factor.solve(gradient[free])
-            else:
-                out[free] = rslab.lu(self.jacobian()).solve_transpose(gradient[free])
-        except RuntimeError:  # singular
+        factor, free, out = self.factor(), self.potential.structure.free, np.zeros_like(gradient)
+        if factor is None:
             return None
+        out[free] = factor.solve_transpose(gradient[free])
         return out if np.isfinite(out).all() else None
 
     def transposed(self, w: Floats) -> Floats:
@@ -70,15 +63,15 @@ class Linearised:
         blocks, contact = self._symmetric()
         out = self.potential.structure.assembly.times(blocks, w)
         for matrix in contact:
-            out = out + matrix @ w
-        return out if self._friction is None else out + self._rubbing().T @ w
+            out = out + matrix.times(w)
+        return out if self._friction is None else out + self._rubbing().transposed().times(w)
 
     def by_reference(self, w: Floats) -> Floats:
         """The derivative of w . force with respect to the unknowns that velocity is measured from [U]."""
         if self._friction is None:
             return np.zeros_like(w)
         assert self.potential.surface is not None
-        return self.potential.surface.pulled_matrix(self._friction.start).T @ w
+        return self.potential.surface.pulled_matrix(self._friction.start).transposed().times(w)
 
     def by_stiffness(self, w: Floats) -> float:
         """The derivative of w . force with respect to the stiffness of the barrier, which normal and friction forces are proportional to."""

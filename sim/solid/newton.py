@@ -202,7 +202,7 @@ class _Run:
             if ahead is not None:
                 out[:] = 0.0
                 out[self.held] = ahead
-                pull = gradient + self.structure.assembly.times(blocks, out) + sum((matrix @ out for matrix in contact), np.zeros_like(out))
+                pull = gradient + self.structure.assembly.times(blocks, out) + sum(matrix.times(out) for matrix in contact)
             pattern, values = self.potential.matrix(blocks, contact)
             factor = self.factor(pattern, values, last=project)
             if factor is not None:
@@ -250,10 +250,10 @@ class _Run:
             self.count()
             self.factorizations += 1
             direction = np.zeros_like(self.u)
-            try:
-                direction[self.free] = -rslab.lu(at.jacobian()).solve(at.force[self.free])
-            except RuntimeError:  # singular
+            factor = at.factor()
+            if factor is None:
                 break
+            direction[self.free] = -factor.solve(at.force[self.free])
             if not np.isfinite(direction).all():
                 break
             share = self.reach(direction)
