@@ -30,6 +30,8 @@ CROWDED = 0.05
 """Where a gap falls below this share of the activation distance, the barrier is too soft."""
 STIFFEN = 4.0
 """By how much it is stiffened then."""
+MOST_STIFFENINGS = 12
+"""How often in a step: 1.7e7 times in all."""
 
 
 @dataclasses.dataclass
@@ -84,7 +86,7 @@ class _Run:
             self.surface.contact.start(self.surface.positions(self.u))
         self.free = self.structure.free
         self.held = np.setdiff1d(np.arange(len(self.u)), self.free)
-        self.iterations = self.factorizations = 0
+        self.iterations = self.factorizations = self.stiffened = 0
 
     def touching(self) -> int:
         """How many pairs are within reach of each other."""
@@ -99,7 +101,7 @@ class _Run:
                 self.lag()
             self.minimise(coarse * self.limit)
             if self.too_soft():
-                self.potential.stiffness *= STIFFEN
+                self.stiffen()
             elif rubs and self.touching():
                 if self.couple() and not self.too_soft():
                     return
@@ -122,6 +124,13 @@ class _Run:
         gap = self.surface.contact.smallest_gap(self.surface.positions(self.u), self.surface.collisions(self.u))
         return gap < CROWDED * self.activation
 
+    def stiffen(self) -> None:
+        """Makes the barrier stiffer; what not even a much stiffer one keeps apart is pressed together by prescribed motion."""
+        self.potential.stiffness *= STIFFEN
+        self.stiffened += 1
+        if self.stiffened > MOST_STIFFENINGS:
+            raise _Failed
+
     def count(self) -> None:
         """One more iteration."""
         self.iterations += 1
@@ -139,7 +148,7 @@ class _Run:
             # Where something is in the way, every other iteration lets the free unknowns give way.
             driven = bool(ahead.any()) and share > 0.1
             direction, exact, slope = self.direction(ahead if driven else None)
-            small = float(np.abs(direction[self.free]).max(initial=0.0)) <= limit
+            small = self.size(direction) <= limit
             arrived = not ahead.any()
             if small and exact and arrived:
                 # The last step is taken too: it squares the error.
@@ -231,6 +240,10 @@ class _Run:
             raised *= 10.0
         return None
 
+    def size(self, direction: Floats) -> float:
+        """The furthest that a direction moves anything free [m]."""
+        return float(np.abs(direction * self.structure.arms)[self.free].max(initial=0.0))
+
     def reach(self, direction: Floats) -> float:
         """How far along a direction nothing touches, at most 1."""
         if self.surface is None:
@@ -257,7 +270,7 @@ class _Run:
             if not np.isfinite(direction).all():
                 break
             share = self.reach(direction)
-            if float(np.abs(direction).max()) <= self.limit:
+            if self.size(direction) <= self.limit:
                 self.u = self.u + share * direction
                 return True
             while share > 0.2:

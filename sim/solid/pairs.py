@@ -45,7 +45,7 @@ _ABSENT = np.array([np.diag((~b.any(axis=1)).astype(float)) for b in _B])  # kee
 
 def outer(a: Array, b: Array) -> Array:
     """The products `a_j b_c` of rows `[n, j]` and `[n, c]`, flat: `[n, j c]`."""
-    return (a[:, :, None] * b[:, None, :]).reshape(len(a), -1)
+    return (a[:, :, None] * b[:, None, :]).reshape(len(a), a.shape[1] * b.shape[1])
 
 
 @dataclass(frozen=True)

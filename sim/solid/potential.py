@@ -27,6 +27,7 @@ class Structure:
         coupled: pairs of different nodes [m, 2] that the mass matrix couples, each once.
         surface: of all bodies, or None without contact.
         embedding: surface vertices from nodes, sparse [V, N].
+        arms: by how much a unit of each unknown moves something [U]: 1 of a coordinate, about the height of a face of an edge rotation [m].
         static: whether there is no inertia.
     """
 
@@ -35,6 +36,7 @@ class Structure:
     coupled: Ints
     surface: ContactSurface | None
     embedding: sp.csr_matrix
+    arms: Floats
     static: bool
 
     @property

@@ -63,7 +63,8 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         assembly = Assembly(~held, [*patterns, *mass_patterns(self._nodes, coupled)])
         places = np.concatenate([part.start()[0] for part in self._parts])
         surface, embedding = self._surface(places)
-        self._structure = Structure(terms, assembly, coupled, surface, embedding, model.integrator == "static")
+        arms = np.concatenate([np.ones(3 * self._nodes), *(part.arms() for part in self._parts)])
+        self._structure = Structure(terms, assembly, coupled, surface, embedding, arms, model.integrator == "static")
         self._owner = torch.from_numpy(model.handle_of())
         self._arm = torch.from_numpy(places)
         if model.handles:
@@ -155,6 +156,18 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         part = self._parts[[body.name for body in self.model.bodies].index(self.model.body(name).name)]
         corner = state.position[:, part.nodes]
         return torch.from_numpy(part.barycentric()) @ corner if isinstance(part, RigidPart) else corner
+
+    def intersections(self, state: SolidState) -> list[list[tuple[tuple[int, ...], tuple[int, ...]]]]:
+        """Edges that pass through triangles, in every environment: the nodes of both. Found by a test of its own, for checks and doubts.
+
+        Raises:
+            ModelError: if the model has no contact.
+        """
+        structure = self._structure
+        if structure.surface is None:
+            raise ModelError("The model has no contact, so it has no contact surface; give it contact=Contact(...).")
+        place = [structure.embedding @ position.detach().numpy() for position in state.position]
+        return [structure.surface.intersections(X) for X in place]
 
     def _rows(self) -> list[int]:
         return [part.bending_elements for part in self._parts]
