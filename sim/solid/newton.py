@@ -24,6 +24,8 @@ SMALLEST = 1e-10
 """A line search gives up below this share of the direction."""
 COARSE = 1e4
 """How much less exactly lagged friction is solved at first than friction that is not."""
+PATIENCE = 3
+"""After every so many lags, one more is averaged."""
 BLUR = 1e-9
 """Changes of energy below this share of its largest part are not trusted."""
 CROWDED = 0.05
@@ -86,7 +88,7 @@ class _Run:
             self.surface.contact.start(self.surface.positions(self.u))
         self.free = self.structure.free
         self.held = np.setdiff1d(np.arange(len(self.u)), self.free)
-        self.iterations = self.factorizations = self.stiffened = 0
+        self.iterations = self.factorizations = self.stiffened = self.rounds = 0
 
     def touching(self) -> int:
         """How many pairs are within reach of each other."""
@@ -115,7 +117,9 @@ class _Run:
         """Takes normal forces and tangents of friction from where the step is now."""
         assert self.surface is not None
         place, pairs = self.surface.positions(self.u), self.surface.collisions(self.u)
-        self.potential.friction = self.surface.contact.friction_set(place, pairs, self.potential.stiffness, self.data.friction)
+        new = self.surface.contact.friction_set(place, pairs, self.potential.stiffness, self.data.friction)
+        self.potential.friction = [*self.potential.friction, new][-(1 + self.rounds // PATIENCE) :]
+        self.rounds += 1
 
     def too_soft(self) -> bool:
         """Whether some gap has become so small that the barrier must stiffen."""

@@ -165,7 +165,8 @@ class Potential:
         self._mass_blocks[1][:, 0, 1] = self._mass_blocks[1][:, 1, 0] = np.repeat(self.weight * off, 3)
         self._nodes = nodes
         self.stiffness = 0.0
-        self.friction: FrictionSet | None = None
+        self.friction: Sequence[FrictionSet] = ()
+        # of several lags, the mean: where one leads to the other and back, it leads in between
         self._growing = Growing(structure.assembly)
         self._last: tuple[Floats, Tensor] | None = None
         # Energies are differences of numbers as large as these; what is smaller than their rounding says nothing.
@@ -208,7 +209,8 @@ class Potential:
     def energy(self, u: Floats) -> float:
         """The potential, infinite where it does not exist."""
         moved = u - self.data.predicted
-        friction = 0.0 if self.friction is None else self.data.span * self.friction.energy(self.velocity(u))
+        velocity = self.velocity(u) if self.friction else np.empty(0)
+        friction = sum(lag.energy(velocity) for lag in self.friction) * self.data.span / max(1, len(self.friction))
         parts = [0.5 * float(moved @ self.inertia(moved)), -float(self.data.load @ moved), self.elastic_energy(u), self.barrier_energy(u), friction]
         if not all(map(math.isfinite, parts)):
             return math.inf
@@ -224,8 +226,9 @@ class Potential:
             out += term.gradient(tensor, par).numpy()
         if self.surface is not None:
             out += self.barrier_gradient(u)
-            if friction and self.friction is not None:
-                out += self.surface.pulled(self.friction.gradient(self.velocity(u)))
+            if friction and self.friction:
+                velocity = self.velocity(u)
+                out += self.surface.pulled(sum(lag.gradient(velocity) for lag in self.friction)) / len(self.friction)
         return out
 
     def barrier_gradient(self, u: Floats) -> Floats:
@@ -252,11 +255,11 @@ class Potential:
     def contact_matrices(self, u: Floats, project: bool) -> list[Triplets]:
         """Hessians of the barrier and of the lagged friction [U, U]."""
         matrices = self.barrier_matrices(u, project)
-        if self.surface is not None and self.friction is not None:
-            rub = self.friction.hessian(self.velocity(u))
-            if rub.nnz:
+        for lag in self.friction:
+            rub = lag.hessian(self.velocity(u))
+            if self.surface is not None and rub.nnz:
                 rows, columns, values = self.surface.pulled_matrix(rub)
-                matrices.append(Triplets(rows, columns, values / self.data.span))
+                matrices.append(Triplets(rows, columns, values / (self.data.span * len(self.friction))))
         return matrices
 
     def matrix(self, blocks: Sequence[Floats], contact: Sequence[Triplets]) -> tuple[Pattern, Floats]:
