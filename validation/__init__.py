@@ -10,6 +10,14 @@ from . import (  # noqa: F401  each registers its cases
     mpm_slump,
     mpm_solids,
     mpm_viscoplastic,
+    shell_beams,
+    shell_friction,
+    shell_large,
+    shell_obstacles,
+    shell_plastic,
+    solid_bodies,
+    solid_contact,
+    solid_gradients,
 )
 from .case import CASES, Case, CaseResult, Check, Measured, case, case_names, run_case
 
