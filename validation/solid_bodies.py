@@ -64,8 +64,8 @@ def incline(mu: float = 0.3, angle: float = 25.0, drift: int = 0) -> Measured:
 
 
 @case("solid.energy", source="Conservation of energy; orders of implicit Euler and BDF2 (Hairer and Wanner 1996)", tolerance=0.01)
-def energy(integrator: str = "bdf2", dt: float = 5e-4) -> Measured:
-    """A soft bar that spins, throbs and falls freely: its whole energy after a quarter of a second.
+def energy(integrator: str = "bdf2", dt: float = 1e-3) -> Measured:
+    """A soft bar that spins, throbs and falls freely: its whole energy after a tenth of a second.
 
     Args:
         integrator: implicit_euler or bdf2.
@@ -82,7 +82,7 @@ def energy(integrator: str = "bdf2", dt: float = 5e-4) -> Measured:
     known = {"implicit_euler": 1.0, "bdf2": 2.0}[integrator]
     gained = max(float(np.max(np.diff(run))) for run in runs)
     further = [Check("shortfall of the order", known - order, 0.15), Check("energy gained in a step", gained, 1e-3)]
-    return Measured(runs[0][-1], 1.0, abs(losses[0]), further, 0.01 if integrator == "bdf2" else 0.6)
+    return Measured(runs[0][-1], 1.0, abs(losses[0]), further, 0.01 if integrator == "bdf2" else 0.15)
 
 
 def _tumble(integrator: str, dt: float) -> np.ndarray:
@@ -91,7 +91,7 @@ def _tumble(integrator: str, dt: float) -> np.ndarray:
     centre = 0.5 * bar.vertices.max(0)
     arm = bar.vertices - centre
     velocity = np.cross([0.0, 3.0, 6.0], arm) + 2.0 * arm * np.array([1.0, 0.0, 0.0])
-    body = Solid(bar, "bar", material=StableNeoHookean(1000.0, 2e5, 0.3), velocity=velocity)
+    body = Solid(bar, "bar", material=StableNeoHookean(1000.0, 2e4, 0.3), velocity=velocity)
     solver = SolidSolver(SolidModel([body], dt=dt, integrator=integrator, tolerance=1e-9))
     state, control = solver.initial_state(), solver.rest_control()
 
@@ -100,7 +100,7 @@ def _tumble(integrator: str, dt: float) -> np.ndarray:
 
     found = [total()]
     kinetic = float(solver.energies(state)["kinetic"])
-    for _ in range(round(0.25 / dt)):
+    for _ in range(round(0.1 / dt)):
         state = solver.step(state, control)
         if state.outcomes() != [Outcome.OK]:
             return np.array([math.nan])

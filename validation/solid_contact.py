@@ -56,8 +56,8 @@ def _drop(random: np.random.Generator) -> tuple[SolidSolver, None]:
     square = sheet(SIDE, SIDE, CELLS, CELLS, irregular=True)
     centred = square.vertices - np.array([SIDE / 2, SIDE / 2, 0.0])
     turn = _rotation(random)
-    place = centred @ turn.T + np.array([0.0, 0.0, 0.075])
-    throw = random.uniform((-0.3, -0.3, -2.5), (0.3, 0.3, -1.5))
+    place = centred @ turn.T + np.array([0.0, 0.0, 0.09])
+    throw = random.uniform((-0.3, -0.3, -3.0), (0.3, 0.3, -2.0))
     bodies = [Shell(Mesh(place, square.faces), "sheet", material=SHEETS[random.integers(len(SHEETS))](), velocity=throw)]
     kind = random.integers(3)
     if kind == 0:
@@ -70,8 +70,8 @@ def _drop(random: np.random.Generator) -> tuple[SolidSolver, None]:
     bodies.append(Kinematic(Mesh(floor.vertices - np.array([0.55, 0.55, 0.03]), floor.faces), "floor"))
     block = tetrahedral_box((0.02, 0.015, 0.01), (1, 1, 1))
     spin = random.uniform(-5, 5, 3)
-    above = Mesh((block.vertices - block.vertices.mean(0)) @ _rotation(random).T + np.array([0.0, 0.0, 0.14]), block.faces)
-    bodies.append(Rigid(above, "block", density=500.0, velocity=(0.0, 0.0, -1.5), angular_velocity=spin))
+    above = Mesh((block.vertices - block.vertices.mean(0)) @ _rotation(random).T + np.array([0.0, 0.0, 0.165]), block.faces)
+    bodies.append(Rigid(above, "block", density=500.0, velocity=(0.0, 0.0, -2.0), angular_velocity=spin))
     return _solver(bodies, random, []), None
 
 
