@@ -52,7 +52,9 @@ def tetrahedral_box(size: tuple[float, float, float], cells: tuple[int, int, int
     counts = np.array(cells) + 1
     grid = np.stack(np.meshgrid(*(np.arange(count) for count in counts), indexing="ij"), -1)
     number = np.arange(counts.prod()).reshape(counts)
-    corners = np.stack([number[a : a + cells[0], b : b + cells[1], c : c + cells[2]].ravel() for a in (0, 1) for b in (0, 1) for c in (0, 1)], -1)
+    corners = np.stack(
+        [number[a : a + cells[0], b : b + cells[1], c : c + cells[2]].ravel() for a in (0, 1) for b in (0, 1) for c in (0, 1)], -1
+    )
     return _solid(grid.reshape(-1, 3) * (np.array(size) / np.array(cells)), corners[:, _CUBE].reshape(-1, 4))
 
 

@@ -10,8 +10,8 @@ from pliant.sim.core import Outcome
 from pliant.sim.materials import FixedCorotated, Liquid
 from pliant.sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver, MpmState
 from pliant.sim.mpm.engine import Engine
-from pliant.sim.rotation import rotation_matrix, turned
 from pliant.sim.rollout import rollout
+from pliant.sim.rotation import rotation_matrix, turned
 from pliant.sim.sdf import Box, GridSdf, Sphere
 
 MATERIALS = tuple(OF_MATERIAL)

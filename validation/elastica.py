@@ -34,7 +34,12 @@ def _raised(law: Callable[[float], Callable[[float, float], float]], load: float
     for part in np.geomspace(min(load, 1.0), load, max(1, int(np.ceil(4 * np.log(max(load, 1.0)))) + 1)):
         slope = law(part)
         solution = solve_bvp(
-            lambda s, y, slope=slope: np.vstack([y[1], slope(s, y[0])]), lambda a, b: np.array([a[0], b[1]]), s, y, tol=1e-9, max_nodes=200_000
+            lambda s, y, slope=slope: np.vstack([y[1], slope(s, y[0])]),
+            lambda a, b: np.array([a[0], b[1]]),
+            s,
+            y,
+            tol=1e-9,
+            max_nodes=200_000,
         )
         s, y = solution.x, solution.y
     grid = np.linspace(0.0, 1.0, 4001)

@@ -27,7 +27,9 @@ STUCK = 1e-7
 """How far a tip that sticks may creep in a step [m]."""
 
 
-@case("shell.stick_slip", source="Sano, Yamaguchi and Wada 2017: clamped elastica with a Coulomb tip, table of our solution", tolerance=0.03)
+@case(
+    "shell.stick_slip", source="Sano, Yamaguchi and Wada 2017: clamped elastica with a Coulomb tip, table of our solution", tolerance=0.03
+)
 def stick_slip(mu: float = 0.2, columns: int = 40, rows: int = 2) -> Measured:
     """A vertical strip, its upper end clamped and lowered, its lower end on a rough plane: when does it slip?
 

@@ -103,7 +103,9 @@ def _bent(inputs: dict[str, Tensor], steps: int) -> tuple[Tensor, float]:
     """A weighted sum of the places at the end, and the largest plastic curvature."""
     mesh = sheet(LENGTH, WIDTH, 8, 3)
     x = mesh.vertices[:, 0]
-    material = ShellMaterial(*(inputs[name] for name in ("youngs_modulus", "poisson_ratio", "thickness", "density", "yield_curvature", "hardening")))
+    material = ShellMaterial(
+        *(inputs[name] for name in ("youngs_modulus", "poisson_ratio", "thickness", "density", "yield_curvature", "hardening"))
+    )
     body = Shell(mesh, "sheet", material=material, rest=inputs["rest"])
     grips = [Handle("left", (0.0, 0.0, 0.0), {"sheet": x < 0.2 * LENGTH}), Handle("right", (LENGTH, 0.0, 0.0), {"sheet": x > 0.8 * LENGTH})]
     solver = SolidSolver(SolidModel([body], dt=0.005, gravity=NONE, handles=grips, tolerance=1e-10))

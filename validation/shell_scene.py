@@ -31,7 +31,9 @@ def pin(where: np.ndarray, axes: str = "xyz") -> Pin:
     return Pin("sheet", np.flatnonzero(where), axes)
 
 
-def raise_load(solver: SolidSolver, force: np.ndarray, steps: int, state: SolidState | None = None, first: float = 0.0) -> SolidState | None:
+def raise_load(
+    solver: SolidSolver, force: np.ndarray, steps: int, state: SolidState | None = None, first: float = 0.0
+) -> SolidState | None:
     """The equilibrium under dead loads `force` [V, 3] [N], reached in equal steps from `first` of them; None if one is not found."""
     state = solver.initial_state() if state is None else state
     control = solver.rest_control()

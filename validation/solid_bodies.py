@@ -106,5 +106,3 @@ def _tumble(integrator: str, dt: float) -> np.ndarray:
             return np.array([math.nan])
         found.append(total())
     return 1.0 + (np.array(found) - found[0]) / kinetic
-
-

@@ -75,7 +75,7 @@ def _drop(random: np.random.Generator) -> tuple[SolidSolver, None]:
     return _solver(bodies, random, []), None
 
 
-def _fold(random: np.random.Generator, steps: int):  # noqa: ANN202
+def _fold(random: np.random.Generator, steps: int):
     """A sheet on a table whose end a gripper turns over upon the rest of it, and presses."""
     strip = sheet(SIDE, 0.03, 8, 3, irregular=True)
     end = strip.vertices[:, 0] > SIDE - 0.011
@@ -90,7 +90,7 @@ def _fold(random: np.random.Generator, steps: int):  # noqa: ANN202
     radius, lean, press = random.uniform(0.3, 0.42) * SIDE, random.uniform(-0.4, 0.4), random.uniform(0.0, 0.06)
     dt = solver.model.dt
 
-    def turn(share: float):  # noqa: ANN202
+    def turn(share: float):
         """Half a circle backwards over the strip, then down."""
         if share > 0.75:
             return still.replace(linear_velocity=torch.tensor([[[0.0, 0.0, -press]]], dtype=torch.float64))

@@ -41,7 +41,10 @@ def gradient(contact: int = 1, steps: int = 24, only: str = "all") -> Measured:
     inputs = _inputs(steps)
     require_choice("only", only, ("all", *inputs))
     random = torch.Generator().manual_seed(3)
-    ways = {name: torch.randn(x.shape, generator=random, dtype=torch.float64) * (SCALES[name] if name in SCALES else x) for name, x in inputs.items()}
+    ways = {
+        name: torch.randn(x.shape, generator=random, dtype=torch.float64) * (SCALES[name] if name in SCALES else x)
+        for name, x in inputs.items()
+    }
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in inputs.items()}
     loss, events = _run(leaves, steps, bool(contact))
     gradients = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()), allow_unused=True), strict=True))
@@ -91,7 +94,9 @@ def _run(inputs: dict[str, Tensor], steps: int, touching: bool) -> tuple[Tensor,
     table = sheet(0.3, 0.2, 1, 1)
     pad = Mesh(PAD.vertices + np.array([0.012, 0.009, 0.0035]), PAD.faces, PAD.tetrahedra)
     bodies = [
-        Shell(STRIP, "sheet", material=ShellMaterial(*(inputs[name] for name in names)), rest=inputs["rest"], rest_angle=inputs["rest_angle"]),
+        Shell(
+            STRIP, "sheet", material=ShellMaterial(*(inputs[name] for name in names)), rest=inputs["rest"], rest_angle=inputs["rest_angle"]
+        ),
         Solid(pad, "pad", material=StableNeoHookean(inputs["pad_density"], inputs["pad_modulus"], inputs["pad_poisson"])),
         Rigid(Mesh(CUBE.vertices + np.array([0.042, 0.009, 0.0012]), CUBE.faces), "cube", density=inputs["cube_density"]),
         Kinematic(Mesh(table.vertices - np.array([0.1, 0.13, 0.0015]), table.faces), "table"),

@@ -12,8 +12,8 @@ from pliant import Outcome
 from pliant.app.video import write_png
 from pliant.sim.materials import Elastoplastic, Liquid, NeoHookean
 from pliant.sim.mpm import Body, Effector, EffectorControl, MpmModel, MpmSolver, MpmState
-from pliant.sim.rotation import rotation_matrix
 from pliant.sim.render import Camera, Drawing, Surface, render
+from pliant.sim.rotation import rotation_matrix
 from pliant.sim.sdf import Box, Cylinder, Difference, Moved
 
 CELL = 0.006  # [m]

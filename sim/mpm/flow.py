@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ...errors import ModelError
 from ..materials import Material
-from ..sdf import Sdf
 from ..rotation import rotation_matrix, turned
+from ..sdf import Sdf
 
 if TYPE_CHECKING:
     from .model import EffectorControl, MpmModel, MpmState

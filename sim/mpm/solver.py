@@ -10,11 +10,11 @@ from torch import Tensor
 
 from ..core import Capabilities, Outcome, Solver, keep_failed, same_shape
 from ..materials import Parameter
+from ..rotation import rotation_matrix, turned
 from ..runtime import start
 from .engine import Engine, Scene
 from .flow import at_start, drained, emit
 from .model import EffectorControl, MpmModel, MpmState
-from ..rotation import rotation_matrix, turned
 from .step import MpmStep
 
 PER_PARTICLE = ("position", "velocity", "apic_affine", "deformation_gradient", "internal")

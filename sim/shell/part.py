@@ -36,7 +36,9 @@ class ShellPart(Meshed):
         low, high = body.mesh.bounds
         thickest = float(torch.as_tensor(body.material.thickness).detach().max())
         if thickest > 0.5 * float((high - low).max()):
-            raise ModelError(f"Shell {body.name!r} is {thickest:g} m thick but only {float((high - low).max()):g} m wide; thickness is in metres.")
+            raise ModelError(
+                f"Shell {body.name!r} is {thickest:g} m thick but only {float((high - low).max()):g} m wide; thickness is in metres."
+            )
         self.mid_edge = body.material.bending == "mid_edge"
         self._own = ShellTopology.of(body.mesh.faces)
         placed = ShellTopology.of(body.mesh.faces + first)

@@ -8,7 +8,6 @@ from scipy.spatial import cKDTree
 
 from .pairs import Array, Ids
 
-
 FLAT = 1e-10
 """A tetrahedron whose volume is below this times the cube of its longest side is flat."""
 

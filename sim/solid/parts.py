@@ -13,8 +13,8 @@ from ...errors import ModelError
 from ..materials.base import Parameter, lame
 from .bodies import Body, Clamp, Kinematic, Rigid, Shell, Solid
 from .model import SolidModel, node_count
-from .tetrahedra import TetrahedronTerm, tetrahedron_parameters
 from .term import Term
+from .tetrahedra import TetrahedronTerm, tetrahedron_parameters
 
 Per = Callable[[Parameter], Tensor]
 """Turns a parameter into one number for each environment [B]."""
@@ -88,7 +88,9 @@ class Meshed(Part):
     def _checked(self, name: str, value: object, *shapes: tuple[int, ...]) -> np.ndarray:
         array = np.asarray(value.detach() if isinstance(value, Tensor) else value, dtype=np.float64)
         if array.shape not in shapes or not np.isfinite(array).all():
-            raise ModelError(f"Body {self.body.name!r}: {name} must be finite and of shape {' or '.join(map(str, shapes))}, not {array.shape}.")
+            raise ModelError(
+                f"Body {self.body.name!r}: {name} must be finite and of shape {' or '.join(map(str, shapes))}, not {array.shape}."
+            )
         return array
 
     def rest(self) -> Tensor:
@@ -225,4 +227,3 @@ def make_parts(model: SolidModel) -> tuple[list[Part], int]:
         else:
             raise ModelError(f"Body {body.name!r} is a {type(body).__name__}; it must be a Shell, Solid, Rigid or Kinematic.")
     return parts, unknowns
-

@@ -211,7 +211,13 @@ class Potential:
         moved = u - self.data.predicted
         velocity = self.velocity(u) if self.friction else np.empty(0)
         friction = sum(lag.energy(velocity) for lag in self.friction) * self.data.span / max(1, len(self.friction))
-        parts = [0.5 * float(moved @ self.inertia(moved)), -float(self.data.load @ moved), self.elastic_energy(u), self.barrier_energy(u), friction]
+        parts = [
+            0.5 * float(moved @ self.inertia(moved)),
+            -float(self.data.load @ moved),
+            self.elastic_energy(u),
+            self.barrier_energy(u),
+            friction,
+        ]
         if not all(map(math.isfinite, parts)):
             return math.inf
         self.scale = max(map(abs, parts))

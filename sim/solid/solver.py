@@ -94,7 +94,9 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         if contact is None:
             return None, embedding
         names = [body.name for body in self.model.bodies]
-        touching = [body.name for body in self.model.bodies if isinstance(body, Shell)] if contact.self_contact is None else contact.self_contact
+        touching = (
+            [body.name for body in self.model.bodies if isinstance(body, Shell)] if contact.self_contact is None else contact.self_contact
+        )
         surface = ContactSurface(
             embedding @ places,
             np.concatenate(faces),
@@ -279,7 +281,8 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
 
     def energies(self, state: SolidState) -> dict[str, Tensor]:
         """Kinetic, elastic (in shells: what is stored and what plastic flow took in the last step), gravity's and contact's energy of every
-        environment [B] [J]; values without derivatives. Gravity's is zero where all nodes are at the origin."""
+        environment [B] [J]; values without derivatives. Gravity's is zero where all nodes are at the origin.
+        """
         with torch.no_grad():
             task = self._task(state, self.rest_control(state.batch), None)
         found: dict[str, list[float]] = {"kinetic": [], "elastic": [], "gravity": [], "contact": []}

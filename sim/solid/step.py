@@ -45,7 +45,9 @@ class ImplicitStep(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, structure: Structure, settings: Settings, report: list[Solution], *tensors: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, structure: Structure, settings: Settings, report: list[Solution], *tensors: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
         start, stiffness, *inputs = (tensor.detach() for tensor in tensors)
         for b in range(len(start)):
             data = step_data(settings, start[b], *(tensor[b] for tensor in inputs))
@@ -74,7 +76,9 @@ class ImplicitStep(torch.autograd.Function):
                     f"Environment {b} did not finish its step ({Outcome(int(status[b])).name}), so its end has no derivative; "
                     "use a smaller time step or more max_iterations."
                 )
-            parts = _environment(ctx.structure, ctx.settings, gradients[0][b], end[b], float(stiffness[b]), start[b], [x[b] for x in inputs], wanted)
+            parts = _environment(
+                ctx.structure, ctx.settings, gradients[0][b], end[b], float(stiffness[b]), start[b], [x[b] for x in inputs], wanted
+            )
             by_stiffness[b] += factor[b] * parts[0]
             for tensor, part in zip(out, parts[1:], strict=True):
                 if tensor is not None and part is not None:
@@ -116,7 +120,15 @@ def _environment(
     by_target[held] = right[held] - at.transposed(w)[held]
     found: list[Tensor | None] = [
         torch.from_numpy(part)
-        for part in (np.array(-at.by_stiffness(w)), potential.inertia(w), -at.by_reference(w), by_target, by_mass, w.copy(), -at.by_coefficients(w))
+        for part in (
+            np.array(-at.by_stiffness(w)),
+            potential.inertia(w),
+            -at.by_reference(w),
+            by_target,
+            by_mass,
+            w.copy(),
+            -at.by_coefficients(w),
+        )
     ]
     for term, par, want in zip(structure.terms, data.parameters, wanted[6:], strict=True):
         if not want:
