@@ -1,7 +1,7 @@
 """Implicit solids: shells, elastic solids, rigid bodies and obstacles that touch without penetration."""
 
 from .bodies import Clamp, Contact, Handle, Kinematic, Pin, Rigid, Shell, Solid
-from .materials import StableNeoHookean
+from .materials import FixedCorotated, Hyperelastic, LinearElastic, StableNeoHookean
 from .model import SolidModel
 from .solver import SolidSolver
 from .state import SolidControl, SolidState
@@ -9,8 +9,11 @@ from .state import SolidControl, SolidState
 __all__ = [
     "Clamp",
     "Contact",
+    "FixedCorotated",
     "Handle",
+    "Hyperelastic",
     "Kinematic",
+    "LinearElastic",
     "Pin",
     "Rigid",
     "Shell",

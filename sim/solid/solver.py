@@ -10,7 +10,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from ...errors import ModelError, StepError
+from ...errors import ModelError, ShapeError, StepError
 from ..core import Capabilities, Outcome, Solver, keep_failed, same_shape
 from ..materials.base import Parameter
 from ..rotation import rotation_matrix, turned
@@ -20,7 +20,7 @@ from .bodies import Shell
 from .contact import ContactSurface
 from .model import SolidModel, per_environment
 from .newton import Solution
-from .parts import KinematicPart, Part, RigidPart, make_parts
+from .parts import KinematicPart, Part, Per, RigidPart, make_parts
 from .potential import Potential, Structure, Surface, mass_patterns
 from .state import SolidControl, SolidState
 from .step import ImplicitStep, Settings, step_data
@@ -76,24 +76,23 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         """The surface of all bodies, and its vertices from the nodes."""
         rows, columns, weights, faces, owner, count = [], [], [], [], [], 0
         for number, part in enumerate(self._parts):
-            r, c, w = part.embedding()
-            size = int(r.max()) + 1
+            used = part.surface_vertices()
+            r, c, w = part.surface_weights()
             rows.append(r + count)
             columns.append(c + part.first)
             weights.append(w)
-            renumber = np.full(len(part.body.mesh.vertices), -1)
-            used = c if len(c) == size else np.arange(size)
-            renumber[used] = np.arange(size)
-            faces.append(renumber[part.body.mesh.faces] + count)
-            owner.append(np.full(size, number))
-            count += size
+            faces.append(np.searchsorted(used, part.body.mesh.faces) + count)
+            owner.append(np.full(len(used), number))
+            count += len(used)
         entries = (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
         embedding = sp.csr_matrix(entries, (count, self._nodes))
         contact = self.model.contact
         if contact is None:
             return None, embedding
         names = [body.name for body in self.model.bodies]
-        touching = [body.name for body in self.model.bodies if isinstance(body, Shell)] if contact.self_contact is None else contact.self_contact
+        touching = (
+            [body.name for body in self.model.bodies if isinstance(body, Shell)] if contact.self_contact is None else contact.self_contact
+        )
         surface = ContactSurface(
             embedding @ places,
             np.concatenate(faces),
@@ -117,7 +116,12 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
     # ---- states and controls
 
     def initial_state(self, batch: int = 1) -> SolidState:
-        """The bodies as they start, in `batch` environments."""
+        """The bodies as they start, in `batch` environments.
+
+        Raises:
+            ShapeError: if the model's parameters are for another number of environments.
+        """
+        self._check_batch(batch)
         pairs = [part.start() for part in self._parts]
         position = torch.from_numpy(np.concatenate([place for place, _ in pairs]))
         velocity = torch.from_numpy(np.concatenate([speed for _, speed in pairs]))
@@ -130,9 +134,8 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64).expand(count, 4),
             position - self.model.dt * velocity, velocity,
         )  # fmt: skip
-        stiffness = zero.expand(()) + self._start_stiffness()
         status = torch.zeros(batch, dtype=torch.int32)
-        return SolidState(status, *(field.expand(batch, *field.shape).clone() for field in (*fields, stiffness)))
+        return SolidState(status, *(field.expand(batch, *field.shape).clone() for field in fields), self._start_stiffness(batch))
 
     def rest_control(self, batch: int = 1) -> SolidControl:
         """Handles at rest, and no forces."""
@@ -161,18 +164,21 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
     def _rows(self) -> list[int]:
         return [part.bending_elements for part in self._parts]
 
-    def _start_stiffness(self) -> float:
-        """A barrier that takes the weight of the bodies and their inertia over a step, ten times over [Pa]."""
+    def _start_stiffness(self, batch: int) -> Tensor:
+        """A barrier that takes the weight of the bodies and their inertia over a step, ten times over [B] [Pa]."""
         contact = self.model.contact
-        if contact is None:
-            return 0.0
-        if contact.stiffness is not None:
-            return contact.stiffness
-        mass = sum(float(part.mass(lambda value: torch.as_tensor(value, dtype=torch.float64).detach().reshape(-1)[:1])[0].sum()) for part in self._parts)
+        if contact is None or contact.stiffness is not None:
+            return torch.full((batch,), 0.0 if contact is None else contact.stiffness, dtype=torch.float64)
+
+        def per(value: Parameter, shape: tuple[int, ...] = ()) -> Tensor:
+            return per_environment(value, batch, None, shape).detach()
+
+        mass = torch.stack([part.mass(per)[0].detach().sum(1) for part in self._parts]).sum(0)
         area = sum(_area(part) for part in self._parts if not isinstance(part, KinematicPart))
-        gravity = float(torch.as_tensor(self.model.gravity).detach().double().norm(dim=-1).max())
-        pressed = gravity if self.model.integrator == "static" else gravity + contact.activation_distance / self.model.dt**2
-        return max(10.0 * mass / max(area, 1e-12) * pressed, 1e-3)
+        pressed = torch.linalg.vector_norm(per(self.model.gravity, (3,)), dim=-1)
+        if self.model.integrator != "static":
+            pressed = pressed + contact.activation_distance / self.model.dt**2
+        return (10.0 * mass / max(area, 1e-12) * pressed).clamp(min=1e-3)
 
     # ---- the step
 
@@ -217,10 +223,10 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
 
     def _task(self, state: SolidState, control: SolidControl, index: Tensor | None) -> _Task:
         """What a step is to solve, as differentiable functions of state, control and model."""
-        model, batch, nodes = self.model, state.batch, self._nodes
+        model, batch = self.model, state.batch
 
-        def per(value: Parameter) -> Tensor:
-            return per_environment(value, batch, index, (), "A parameter")
+        def per(value: Parameter, shape: tuple[int, ...] = ()) -> Tensor:
+            return per_environment(value, batch, index, shape)
 
         centre = state.handle_position + model.dt * control.linear_velocity
         turn = turned(state.handle_rotation, control.angular_velocity, torch.full((1,), model.dt, dtype=torch.float64))
@@ -238,7 +244,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         predicted = reference if model.integrator == "static" else reference + span * speed
 
         diagonal, off = (torch.cat(pieces, 1) for pieces in zip(*(part.mass(per) for part in self._parts), strict=True))
-        gravity = per_environment(model.gravity, batch, index, (3,), "gravity")
+        gravity = per(model.gravity, (3,))
         a, b = torch.from_numpy(self._structure.coupled).unbind(1)
         weight = diagonal.index_add(1, a, off).index_add(1, b, off)
         load = weight[..., None] * gravity[:, None] + control.force
@@ -257,13 +263,17 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             torch.cat([target.flatten(1), rotations], 1),
             torch.cat([diagonal, off], 1),
             torch.cat([load.flatten(1), still], 1),
-            self._friction(batch, index),
+            self._friction(per),
         )
         return _Task(settings, inputs, groups, reference, centre, turn, plastic)
 
     def energies(self, state: SolidState) -> dict[str, Tensor]:
-        """Kinetic, elastic (in shells: what is stored and what plastic flow took in the last step), gravity's and contact's energy of every
-        environment [B] [J]; values without derivatives. Gravity's is zero where all nodes are at the origin."""
+        """Energies of every environment by their names [B] [J], without derivatives.
+
+        They are kinetic, elastic (in shells: what is stored and what plastic flow took in the last step), gravity (zero where all nodes are
+        at the origin) and contact.
+        """
+        self._check(state, self.rest_control(state.batch))
         with torch.no_grad():
             task = self._task(state, self.rest_control(state.batch), None)
         found: dict[str, list[float]] = {"kinetic": [], "elastic": [], "gravity": [], "contact": []}
@@ -292,6 +302,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
 
         The energy is that of elasticity and contact under dead loads, without inertia or friction; its Hessian's inertia is read off L D L'.
         """
+        self._check(state, self.rest_control(state.batch))
         with torch.no_grad():
             task = self._task(state, self.rest_control(state.batch), None)
         counts = []
@@ -305,19 +316,28 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             counts.append(factor.inertia[1])
         return torch.tensor(counts)
 
-    def _friction(self, batch: int, index: Tensor | None) -> Tensor:
+    def _friction(self, per: Per) -> Tensor:
         """Coefficients of the pairs of bodies [B, P]: one for all, or one for each pair in the order of `pairs`."""
         contact = self.model.contact
         if contact is None:
-            return torch.zeros(batch, 1, dtype=torch.float64)
+            return per(0.0)[:, None]
         if not isinstance(contact.friction, Mapping):
-            return per_environment(contact.friction, batch, index, (), "friction")[:, None]
+            return per(contact.friction)[:, None]
         named = {frozenset(pair): value for pair, value in contact.friction.items()}
         names = [body.name for body in self.model.bodies]
-        values = [named.get(frozenset((names[a], names[b])), contact.default_friction) for a in range(len(names)) for b in range(a, len(names))]
-        return torch.stack([per_environment(value, batch, index, (), "friction") for value in values], 1)
+        values = [
+            named.get(frozenset((names[a], names[b])), contact.default_friction) for a in range(len(names)) for b in range(a, len(names))
+        ]
+        return torch.stack([per(value) for value in values], 1)
+
+    def _check_batch(self, batch: int) -> None:
+        wanted = self.model.environments
+        if batch < 1 or wanted not in (None, batch):
+            given = "batches have at least one" if wanted is None else f"the parameters of the model are for {wanted}"
+            raise ShapeError(f"There are {batch} environments, but {given}.")
 
     def _check(self, state: SolidState, control: SolidControl) -> None:
+        self._check_batch(state.batch)
         b, n, h, r = state.batch, self._nodes, len(self.model.handles), sum(self._rows())
         shapes = ((b, n, 3), (b, n, 3), (b, self._unknowns - 3 * n), (b, r, 3), (b, r), (b, h, 3), (b, h, 4), (b, n, 3), (b, n, 3), (b,))
         like = self._arm
