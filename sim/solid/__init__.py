@@ -1,6 +1,7 @@
 """Implicit solids: shells, elastic solids, rigid bodies and obstacles that touch without penetration."""
 
 from .bodies import Clamp, Contact, Handle, Kinematic, Pin, Rigid, Shell, Solid
+from .custom import determinant
 from .materials import FixedCorotated, Hyperelastic, LinearElastic, StableNeoHookean
 from .model import SolidModel
 from .solver import SolidSolver
@@ -23,4 +24,5 @@ __all__ = [
     "SolidSolver",
     "SolidState",
     "StableNeoHookean",
+    "determinant",
 ]

@@ -26,6 +26,7 @@ class Pattern:
 
     def __init__(self, keys: Ints, n: int) -> None:
         self.keys, self.n = keys, n
+        self.on_diagonal = keys % (n + 1) == 0
         self._symbolic: rslab.LdltSymbolic | None = None
 
     def lower(self, data: Floats) -> sp.csc_matrix:

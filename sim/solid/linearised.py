@@ -10,6 +10,16 @@ from .assembly import Floats
 from .potential import Potential
 
 
+LOST = 1e14
+"""A solution whose terms are so much larger than what they add up to has no digit left: its matrix is singular but for rounding."""
+
+
+def is_lost(diagonal: Floats, solution: Floats, right: Floats) -> bool:
+    """Whether a linear system with this diagonal is singular, as far as its solution for one right-hand side can tell."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return not np.abs(diagonal * solution).max(initial=0.0) <= LOST * np.abs(right).max(initial=0.0)
+
+
 class Linearised:
     """Force and Jacobian of a step at `u` [U].
 
@@ -60,11 +70,14 @@ class Linearised:
                 if factor is None:
                     return None
                 out[free] = factor.solve(gradient[free])
+                diagonal = values[pattern.on_diagonal]
             else:
-                out[free] = rslab.lu(self.jacobian()).solve_transpose(gradient[free])
+                matrix = self.jacobian()
+                out[free] = rslab.lu(matrix).solve_transpose(gradient[free])
+                diagonal = matrix.diagonal()
         except RuntimeError:  # singular
             return None
-        return out if np.isfinite(out).all() else None
+        return None if is_lost(diagonal, out[free], gradient[free]) else out
 
     def transposed(self, w: Floats) -> Floats:
         """J' w over all unknowns, prescribed ones included [U]."""

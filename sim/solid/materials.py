@@ -38,7 +38,8 @@ class Hyperelastic(Substance):
     Args:
         density: mass density at rest [kg/m^3].
         psi: `(F [3, 3], parameters [q]) -> scalar` [J/m^3], the energy per volume at rest of a deformation gradient, in operations that
-            `torch.func.vmap` can map. It is called at any F, even inside out; where it is infinite or NaN, a step does not go.
+            `torch.func.vmap` can map, such as `determinant` and not `torch.linalg.det`. It is called at any F, even inside out; where it is
+            infinite or NaN, a step does not go.
         parameters: what psi reads; they may require gradients.
 
     Raises:
@@ -67,7 +68,8 @@ class Hyperelastic(Substance):
             raise ModelError(f"Hyperelastic: psi fails at rest: {reason}\nIt must be psi(F, parameters) in torch operations.") from error
         if found[0].shape != (count,) or not all(bool(torch.isfinite(value).all()) for value in found):
             raise ModelError(
-                "Hyperelastic: psi must give one number that is finite at rest, and so must be its first and second derivatives."
+                "Hyperelastic: psi must give one number, finite at rest as its first and second derivatives are.\n"
+                "Where it has a determinant, take pliant.sim.solid.determinant; that of torch has no second derivative there."
             )
 
 

@@ -18,6 +18,7 @@ from ..runtime import start
 from .assembly import Assembly
 from .bodies import Shell
 from .contact import ContactSurface
+from .linearised import is_lost
 from .model import SolidModel, per_environment
 from .newton import Solution
 from .parts import KinematicPart, Part, Per, RigidPart, make_parts
@@ -41,7 +42,9 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
 
     capabilities = Capabilities(
         dimensions=(3,),
-        materials=("shell_st_venant_kirchhoff", "shell_neo_hookean", "stable_neo_hookean", "fixed_corotated", "linear", "rigid"),
+        materials=(
+            "shell_st_venant_kirchhoff", "shell_neo_hookean", "stable_neo_hookean", "fixed_corotated", "linear", "hyperelastic", "rigid",
+        ),
         contact=("barrier", "coulomb", "self_contact", "handle"),
         differentiable=(
             "position", "velocity", "plastic_bend", "plastic_curvature", "handle_position", "handle_rotation", "previous_position",
@@ -165,7 +168,10 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         return [part.bending_elements for part in self._parts]
 
     def _start_stiffness(self, batch: int) -> Tensor:
-        """A barrier that takes the weight of the bodies and their inertia over a step, ten times over [B] [Pa]."""
+        """A barrier that takes the weight of the bodies and their inertia over a step, ten times over [B] [Pa].
+
+        It is a power of two, so that it stays as it is when a parameter changes a little: it carries no derivative.
+        """
         contact = self.model.contact
         if contact is None or contact.stiffness is not None:
             return torch.full((batch,), 0.0 if contact is None else contact.stiffness, dtype=torch.float64)
@@ -178,7 +184,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         pressed = torch.linalg.vector_norm(per(self.model.gravity, (3,)), dim=-1)
         if self.model.integrator != "static":
             pressed = pressed + contact.activation_distance / self.model.dt**2
-        return (10.0 * mass / max(area, 1e-12) * pressed).clamp(min=1e-3)
+        return torch.exp2(torch.log2((10.0 * mass / max(area, 1e-12) * pressed).clamp(min=1e-3)).ceil())
 
     # ---- the step
 
@@ -310,8 +316,8 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             potential = self._potential(task, b, float(state.contact_stiffness[b]))
             u = potential.data.start
             pattern, values = potential.matrix(potential.blocks(u, False), potential.barrier_matrices(u, False))
-            factor = pattern.factor(values)
-            if factor is None:
+            factor, probe = pattern.factor(values), np.cos(np.arange(pattern.n))  # which no motion is orthogonal to
+            if factor is None or is_lost(values[pattern.on_diagonal], factor.solve(probe), probe):
                 raise StepError("The Hessian is singular there: hold the bodies, so that no motion is free.")
             counts.append(factor.inertia[1])
         return torch.tensor(counts)
