@@ -52,10 +52,10 @@ def gradient(contact: int = 1, steps: int = 24, only: str = "all") -> Measured:
             continue
         slope = float((found * ways[name]).sum())
         differences = []
-        for step in (1e-4, 1e-5):
+        for step in (1e-5, 1e-4, 1e-6):
             ends = [float(_run({**inputs, name: inputs[name] + sign * step * ways[name]}, steps, bool(contact))[0]) for sign in (1, -1)]
             differences.append((ends[0] - ends[1]) / (2 * step))
-            if abs(differences[-1] - slope) < 1e-7 * abs(slope):
+            if abs(differences[-1] - slope) < 1e-6 * abs(slope):
                 break
         value.append(slope)
         reference.append(min(differences, key=lambda other, slope=slope: abs(other - slope)))

@@ -144,6 +144,7 @@ class BendingTerm(Term):
         start()
         self._topology = topology
         self._unknowns = unknowns
+        self._last: tuple[Tensor, Tensor, Tensor] | None = None  # the state of the last u and par: energy, gradient and Hessian want it
         is_clamped = torch.zeros(len(topology.edges), dtype=torch.bool)
         is_clamped[torch.as_tensor(edges)] = True
         here = is_clamped[torch.as_tensor(topology.face_edges)]
@@ -188,9 +189,11 @@ class BendingTerm(Term):
         return par[:, 13:16] + (1 - secant)[:, None] * d, par[:, 18] + slip
 
     def _state(self, u: Tensor, par: Tensor) -> Tensor:
-        state = torch.empty(len(par), 9, dtype=torch.float64)
-        bending_state(u, self._mesh, par, state)
-        return state
+        if self._last is None or self._last[0] is not u or self._last[1] is not par:
+            state = torch.empty(len(par), 9, dtype=torch.float64)
+            bending_state(u, self._mesh, par, state)
+            self._last = (u, par, state)
+        return self._last[2]
 
     def _arms(self, u: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _arms(points(u), self._topology, m.reshape(-1, 3, 3), self._share)

@@ -141,6 +141,12 @@ class ShellPart(Meshed):
         return [membrane, bending]
 
     @override
+    def arms(self) -> np.ndarray:
+        a, b = self._own.edges.T
+        length = np.linalg.norm(self.body.mesh.vertices[a] - self.body.mesh.vertices[b], axis=1)
+        return 0.5 * length if self.mid_edge else np.zeros(0)
+
+    @override
     def flow(self, end: Tensor, parameters: list[Tensor], bend: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
         if np.isinf(np.asarray(torch.as_tensor(self.material.yield_curvature).detach())).all():
             return bend, curvature

@@ -6,6 +6,7 @@ Factorisation is by rslab: supernodal LDL^T and LU with the symbolic part apart,
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import rslab
@@ -14,6 +15,22 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+
+
+class Triplets(NamedTuple):
+    """A sparse matrix [U, U] as rows, columns and values; entries of one place add up."""
+
+    rows: Ints
+    columns: Ints
+    values: Floats
+
+    def times(self, vector: Floats) -> Floats:
+        """Its product with a vector [U]."""
+        return np.bincount(self.rows, self.values * vector[self.columns], len(vector))
+
+    def transposed(self) -> Triplets:
+        """Its transpose."""
+        return Triplets(self.columns, self.rows, self.values)
 
 
 class Pattern:
@@ -28,6 +45,8 @@ class Pattern:
         self.keys, self.n = keys, n
         self.on_diagonal = keys % (n + 1) == 0
         self._symbolic: rslab.LdltSymbolic | None = None
+        self._lu: rslab.LuSymbolic | None = None
+        self._general: tuple[Ints, Ints, Ints] | None = None
 
     def lower(self, data: Floats) -> sp.csc_matrix:
         """The lower triangle with values `data`."""
@@ -35,10 +54,28 @@ class Pattern:
         indptr = np.searchsorted(columns, np.arange(self.n + 1))
         return sp.csc_matrix((data, rows, indptr), (self.n, self.n))
 
-    def whole(self, data: Floats) -> sp.csc_matrix:
-        """Both triangles."""
-        low = self.lower(data)
-        return (low + sp.tril(low, -1).T).tocsc()
+    def lu(self, data: Floats, extra: Triplets) -> rslab.Lu | None:
+        """L U of the symmetric matrix plus `extra` [n, n], whose places and their mirror images are in the pattern; None if it is singular."""
+        columns, rows = np.divmod(self.keys, self.n)
+        if self._general is None:
+            mirrored = rows * self.n + columns
+            keys = np.union1d(self.keys, mirrored)
+            self._general = keys, np.searchsorted(keys, self.keys), np.searchsorted(keys, mirrored)
+        keys, lower, upper = self._general
+        values = np.bincount(np.searchsorted(keys, extra.columns * self.n + extra.rows), extra.values, len(keys))
+        values[lower] += data
+        apart = lower != upper  # all but the diagonal
+        values[upper[apart]] += data[apart]
+        if not np.isfinite(values).all():
+            return None
+        columns, rows = np.divmod(keys, self.n)
+        matrix = sp.csc_matrix((values, rows, np.searchsorted(columns, np.arange(self.n + 1))), (self.n, self.n))
+        try:
+            if self._lu is None:
+                self._lu = rslab.analyze(matrix, path="lu", ordering="amd")
+            return self._lu.factor(values)
+        except RuntimeError:
+            return None
 
     def factor(self, data: Floats) -> rslab.Ldlt | None:
         """L D L^T of the matrix; None where it is singular or not finite."""
@@ -100,12 +137,11 @@ class Assembly:
             )
         return out[:-1]
 
-    def reduced(self, matrix: sp.spmatrix) -> tuple[Ints, Ints, Floats]:
-        """Rows, columns and values of a matrix [U, U] among the free unknowns."""
-        entries = matrix.tocoo()
-        rows, columns = self.place[entries.row], self.place[entries.col]
+    def reduced(self, matrix: Triplets) -> Triplets:
+        """A matrix among the free unknowns [n, n]."""
+        rows, columns = self.place[matrix.rows], self.place[matrix.columns]
         kept = (rows >= 0) & (columns >= 0)
-        return rows[kept], columns[kept], entries.data[kept]
+        return Triplets(rows[kept], columns[kept], matrix.values[kept])
 
 
 class Growing:
@@ -116,7 +152,7 @@ class Growing:
         self._pattern = assembly.pattern
         self._old_at: Ints | slice = slice(None)
 
-    def matrix(self, blocks: Sequence[Floats], contact: Sequence[sp.spmatrix]) -> tuple[Pattern, Floats]:
+    def matrix(self, blocks: Sequence[Floats], contact: Sequence[Triplets]) -> tuple[Pattern, Floats]:
         """The sum of blocks and of symmetric matrices [U, U], as a pattern and its values; the pattern grows where it must."""
         assembly = self._assembly
         data = assembly.sum(blocks)

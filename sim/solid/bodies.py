@@ -268,7 +268,7 @@ class Contact:
     friction: Parameter | Mapping[tuple[str, str], Parameter] = 0.0
     default_friction: Parameter = 0.0
     friction_speed: float = 1e-3
-    stiffness: float | None = None
+    stiffness: Parameter | None = None
     self_contact: Sequence[str] | None = None
     ignored: Sequence[tuple[str, str]] = ()
 

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import rslab
-import scipy.sparse as sp
 
-from .assembly import Floats
+from .assembly import Floats, Triplets
 from .potential import Potential
 
 
@@ -33,70 +32,73 @@ class Linearised:
         self._friction = None
         data, surface = potential.data, potential.surface
         if surface is not None and bool((data.friction > 0).any()):
-            place = surface.positions(u)
-            pairs = surface.contact.collisions(place)
+            pairs = surface.collisions(u)
             if len(pairs):
-                reference = surface.positions(data.reference)
+                place, reference = surface.positions(u), surface.positions(data.reference)
                 self._friction = surface.contact.friction_jacobians(place, reference, data.span, pairs, potential.stiffness, data.friction)
                 self.force = self.force + surface.pulled(self._friction.force)
-        self._parts: tuple[list[Floats], list[sp.spmatrix]] | None = None
+        self._parts: tuple[list[Floats], list[Triplets]] | None = None
+        self._diagonal = np.empty(0)  # of the symmetric part, once it was factored
 
-    def _symmetric(self) -> tuple[list[Floats], list[sp.spmatrix]]:
+    def _symmetric(self) -> tuple[list[Floats], list[Triplets]]:
         """Blocks of elasticity and inertia, and the Hessian of the barrier."""
         if self._parts is None:
             self._parts = self.potential.blocks(self.u, False), self.potential.barrier_matrices(self.u, False)
         return self._parts
 
-    def _rubbing(self) -> sp.spmatrix:
+    def _rubbing(self) -> Triplets:
         assert self._friction is not None and self.potential.surface is not None
-        return self.potential.surface.pulled_matrix(self._friction.by_position)
+        return self.potential.surface.pulled_matrix(self._friction.positions)
 
-    def jacobian(self) -> sp.csc_matrix:
-        """Among the free unknowns [n, n]."""
-        pattern, values = self.potential.matrix(*self._symmetric())
-        matrix = pattern.whole(values)
+    def factor(self) -> rslab.Ldlt | rslab.Lu | None:
+        """A factor of the Jacobian among the free unknowns; None where it is singular."""
+        blocks, contact = self._symmetric()
         if self._friction is None:
-            return matrix
-        rows, columns, entries = self.potential.structure.assembly.reduced(self._rubbing())
-        return (matrix + sp.csc_matrix((entries, (rows, columns)), matrix.shape)).tocsc()
+            pattern, values = self.potential.matrix(blocks, contact)
+            self._diagonal = values[pattern.on_diagonal]
+            return pattern.factor(values)
+        extra = self._rubbing()
+        places = Triplets(extra.rows, extra.columns, 0.0 * extra.values)
+        pattern, values = self.potential.matrix(blocks, [*contact, places, places.transposed()])
+        self._diagonal = values[pattern.on_diagonal]
+        return pattern.lu(values, self.potential.structure.assembly.reduced(extra))
 
     def adjoint(self, gradient: Floats) -> Floats | None:
         """The solution of J' w = gradient among the free unknowns, zero elsewhere [U]; None where J is singular."""
-        free, out = self.potential.structure.free, np.zeros_like(gradient)
-        try:
-            if self._friction is None:
-                pattern, values = self.potential.matrix(*self._symmetric())
-                factor = pattern.factor(values)
-                if factor is None:
-                    return None
-                out[free] = factor.solve(gradient[free])
-                diagonal = values[pattern.on_diagonal]
-            else:
-                matrix = self.jacobian()
-                out[free] = rslab.lu(matrix).solve_transpose(gradient[free])
-                diagonal = matrix.diagonal()
-        except RuntimeError:  # singular
+        factor, free, out = self.factor(), self.potential.structure.free, np.zeros_like(gradient)
+        if factor is None:
             return None
-        return None if is_lost(diagonal, out[free], gradient[free]) else out
+        out[free] = factor.solve_transpose(gradient[free])
+        return None if is_lost(self._diagonal, out[free], gradient[free]) else out
 
     def transposed(self, w: Floats) -> Floats:
         """J' w over all unknowns, prescribed ones included [U]."""
         blocks, contact = self._symmetric()
         out = self.potential.structure.assembly.times(blocks, w)
         for matrix in contact:
-            out = out + matrix @ w
-        return out if self._friction is None else out + self._rubbing().T @ w
+            out = out + matrix.times(w)
+        return out if self._friction is None else out + self._rubbing().transposed().times(w)
 
     def by_reference(self, w: Floats) -> Floats:
         """The derivative of w . force with respect to the unknowns that velocity is measured from [U]."""
         if self._friction is None:
             return np.zeros_like(w)
         assert self.potential.surface is not None
-        return self.potential.surface.pulled_matrix(self._friction.by_reference).T @ w
+        return self.potential.surface.pulled_matrix(self._friction.start).transposed().times(w)
+
+    def by_stiffness(self, w: Floats) -> float:
+        """The derivative of w . force with respect to the stiffness of the barrier, which normal and friction forces are proportional to."""
+        surface, stiffness = self.potential.surface, self.potential.stiffness
+        if surface is None:
+            return 0.0
+        force = self.potential.barrier_gradient(self.u)
+        if self._friction is not None:
+            force = force + surface.pulled(self._friction.force)
+        return float(w @ force) / stiffness
 
     def by_coefficients(self, w: Floats) -> Floats:
         """The derivative of w . force with respect to the coefficients of friction [P]."""
         if self._friction is None:
             return np.zeros_like(self.potential.data.friction)
         assert self.potential.surface is not None
-        return self._friction.by_coefficient.T @ self.potential.surface.pushed(w)
+        return self._friction.coefficients.T @ self.potential.surface.pushed(w)

@@ -119,7 +119,10 @@ class SolidModel:
                     yield f"{name} of a clamp of {clamp.body!r}", value, (len(np.asarray(clamp.edges)), 3)
         if self.contact is not None:
             friction = self.contact.friction
-            yield "friction", self.contact.default_friction, ()
+            yield from (
+                ("friction", self.contact.default_friction, ()),
+                ("stiffness of contact", 0.0 if self.contact.stiffness is None else self.contact.stiffness, ()),
+            )
             yield from (("friction", value, ()) for value in (friction.values() if isinstance(friction, Mapping) else [friction]))
 
     @property

@@ -22,12 +22,18 @@ SHRINK = 0.9
 """Share of the way to the first touch that a step takes."""
 SMALLEST = 1e-10
 """A line search gives up below this share of the direction."""
+COARSE = 1e4
+"""How much less exactly lagged friction is solved at first than friction that is not."""
+PATIENCE = 3
+"""After every so many lags, one more is averaged."""
 BLUR = 1e-9
 """Changes of energy below this share of its largest part are not trusted."""
 CROWDED = 0.05
 """Where a gap falls below this share of the activation distance, the barrier is too soft."""
 STIFFEN = 4.0
 """By how much it is stiffened then."""
+MOST_STIFFENINGS = 12
+"""How often in a step: 1.7e7 times in all."""
 
 
 @dataclasses.dataclass
@@ -77,43 +83,57 @@ class _Run:
         potential.stiffness = stiffness
         self.activation, self.most = activation, most
         self.limit = tolerance * potential.data.span
-        self.u = potential.data.start.copy()
+        self.u = potential.data.start
+        if self.surface is not None:
+            self.surface.contact.start(self.surface.positions(self.u))
         self.free = self.structure.free
         self.held = np.setdiff1d(np.arange(len(self.u)), self.free)
-        self.iterations = self.factorizations = 0
+        self.iterations = self.factorizations = self.stiffened = self.rounds = 0
 
     def touching(self) -> int:
         """How many pairs are within reach of each other."""
-        return 0 if self.surface is None else len(self.surface.contact.collisions(self.surface.positions(self.u)))
+        return 0 if self.surface is None else len(self.surface.collisions(self.u))
 
     def solve(self) -> None:
         """Brings `u` to the solution, or raises _Failed."""
         rubs = self.surface is not None and bool((self.data.friction > 0).any())
+        coarse = COARSE if rubs else 1.0
         while True:
             if rubs:
                 self.lag()
-            self.minimise()
+            self.minimise(coarse * self.limit)
             if self.too_soft():
-                self.potential.stiffness *= STIFFEN
-                continue
-            if not rubs or not self.touching() or self.couple():
-                if not self.too_soft():
+                self.stiffen()
+            elif rubs and self.touching():
+                if self.couple() and not self.too_soft():
                     return
-                self.potential.stiffness *= STIFFEN
+                coarse = max(1.0, 1e-2 * coarse)
+            elif coarse == 1.0:
+                return
+            else:
+                coarse = 1.0
 
     def lag(self) -> None:
         """Takes normal forces and tangents of friction from where the step is now."""
         assert self.surface is not None
-        place = self.surface.positions(self.u)
-        contact = self.surface.contact
-        self.potential.friction = contact.friction_set(place, contact.collisions(place), self.potential.stiffness, self.data.friction)
+        place, pairs = self.surface.positions(self.u), self.surface.collisions(self.u)
+        new = self.surface.contact.friction_set(place, pairs, self.potential.stiffness, self.data.friction)
+        self.potential.friction = [*self.potential.friction, new][-(1 + self.rounds // PATIENCE) :]
+        self.rounds += 1
 
     def too_soft(self) -> bool:
         """Whether some gap has become so small that the barrier must stiffen."""
         if self.surface is None:
             return False
-        place = self.surface.positions(self.u)
-        return self.surface.contact.smallest_gap(place, self.surface.contact.collisions(place)) < CROWDED * self.activation
+        gap = self.surface.contact.smallest_gap(self.surface.positions(self.u), self.surface.collisions(self.u))
+        return gap < CROWDED * self.activation
+
+    def stiffen(self) -> None:
+        """Makes the barrier stiffer; what not even a much stiffer one keeps apart is pressed together by prescribed motion."""
+        self.potential.stiffness *= STIFFEN
+        self.stiffened += 1
+        if self.stiffened > MOST_STIFFENINGS:
+            raise _Failed
 
     def count(self) -> None:
         """One more iteration."""
@@ -123,8 +143,8 @@ class _Run:
 
     # ---- the potential with lagged friction
 
-    def minimise(self) -> None:
-        """Newton's method with a line search on the potential."""
+    def minimise(self, limit: float) -> None:
+        """Newton's method with a line search on the potential, until it moves nothing by more than `limit` [m]."""
         energy, share = None, 1.0
         while True:
             self.count()
@@ -132,7 +152,7 @@ class _Run:
             # Where something is in the way, every other iteration lets the free unknowns give way.
             driven = bool(ahead.any()) and share > 0.1
             direction, exact, slope = self.direction(ahead if driven else None)
-            small = float(np.abs(direction[self.free]).max(initial=0.0)) <= self.limit
+            small = self.size(direction) <= limit
             arrived = not ahead.any()
             if small and exact and arrived:
                 # The last step is taken too: it squares the error.
@@ -155,9 +175,9 @@ class _Run:
         """Moves prescribed unknowns towards their targets, the free ones giving way to first order; returns how far."""
         while share > SMALLEST:
             trial = self.u + share * direction
+            if share == 1.0:
+                trial[self.held] = self.data.target[self.held]
             if np.isfinite(self.potential.energy(trial)):
-                if share == 1.0:
-                    trial[self.held] = self.data.target[self.held]
                 self.u = trial
                 return share
             share *= 0.5
@@ -195,7 +215,7 @@ class _Run:
             if ahead is not None:
                 out[:] = 0.0
                 out[self.held] = ahead
-                pull = gradient + self.structure.assembly.times(blocks, out) + sum((matrix @ out for matrix in contact), np.zeros_like(out))
+                pull = gradient + self.structure.assembly.times(blocks, out) + sum(matrix.times(out) for matrix in contact)
             pattern, values = self.potential.matrix(blocks, contact)
             factor = self.factor(pattern, values, last=project)
             if factor is not None:
@@ -224,6 +244,10 @@ class _Run:
             raised *= 10.0
         return None
 
+    def size(self, direction: Floats) -> float:
+        """The furthest that a direction moves anything free [m]."""
+        return float(np.abs(direction * self.structure.arms)[self.free].max(initial=0.0))
+
     def reach(self, direction: Floats) -> float:
         """How far along a direction nothing touches, at most 1."""
         if self.surface is None:
@@ -239,21 +263,21 @@ class _Run:
         best = self.u
         at = Linearised(self.potential, self.u)
         size = float(np.linalg.norm(at.force[self.free]))
-        for _ in range(12):
+        for _ in range(8):
             self.count()
             self.factorizations += 1
             direction = np.zeros_like(self.u)
-            try:
-                direction[self.free] = -rslab.lu(at.jacobian()).solve(at.force[self.free])
-            except RuntimeError:  # singular
+            factor = at.factor()
+            if factor is None:
                 break
+            direction[self.free] = -factor.solve(at.force[self.free])
             if not np.isfinite(direction).all():
                 break
             share = self.reach(direction)
-            if float(np.abs(direction).max()) <= self.limit:
+            if self.size(direction) <= self.limit:
                 self.u = self.u + share * direction
                 return True
-            while share > 0.05:
+            while share > 0.2:
                 trial = Linearised(self.potential, self.u + share * direction)
                 new_size = float(np.linalg.norm(trial.force[self.free]))
                 if new_size < (1 - 1e-4 * share) * size:

@@ -64,6 +64,10 @@ class Part(ABC):
         """Which of its edge rotations are not free, bool [e]."""
         return np.zeros(0, dtype=bool)
 
+    def arms(self) -> np.ndarray:
+        """By how much a turn of its edge rotations moves something [e] [m]."""
+        return np.zeros(0)
+
     def flow(self, end: Tensor, parameters: list[Tensor], bend: Tensor, curvature: Tensor) -> tuple[Tensor, Tensor]:
         """The plastic bend and curvature after a step that ended at `end` [B, U]."""
         return bend, curvature

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -66,7 +67,8 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         assembly = Assembly(~held, [*patterns, *mass_patterns(self._nodes, coupled)])
         places = np.concatenate([part.start()[0] for part in self._parts])
         surface, embedding = self._surface(places)
-        self._structure = Structure(terms, assembly, coupled, surface, embedding, model.integrator == "static")
+        arms = np.concatenate([np.ones(3 * self._nodes), *(part.arms() for part in self._parts)])
+        self._structure = Structure(terms, assembly, coupled, surface, embedding, arms, model.integrator == "static")
         self._owner = torch.from_numpy(model.handle_of())
         self._arm = torch.from_numpy(places)
         if model.handles:
@@ -99,22 +101,21 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         surface = ContactSurface(
             embedding @ places,
             np.concatenate(faces),
-            body=np.concatenate(owner),
-            names=names,
-            activation_distance=contact.activation_distance,
-            offset=contact.offset,
-            friction_speed=contact.friction_speed,
-            self_contact=[name in touching for name in names],
-            ignored=[(names.index(a), names.index(b)) for a, b in contact.ignored],
-            fixed=self._immovable(embedding),
+            np.concatenate(owner),
+            self._moving(embedding),
+            contact.activation_distance,
+            contact.offset,
+            contact.friction_speed,
+            [name in touching for name in names],
+            [(names.index(a), names.index(b)) for a, b in contact.ignored],
         )
-        surface.check_start(embedding @ places)
+        surface.check_start(embedding @ places, names)
         return surface, embedding
 
-    def _immovable(self, embedding: sp.csr_matrix) -> np.ndarray:
-        """Surface vertices that never move, bool [V]."""
-        still = self.model.held().all(1) & (self.model.handle_of() < 0)
-        return np.asarray(embedding @ (~still).astype(float)).ravel() == 0
+    def _moving(self, embedding: sp.csr_matrix) -> np.ndarray:
+        """Surface vertices that can move, bool [V]."""
+        free = ~self.model.held().all(1) | (self.model.handle_of() >= 0)
+        return np.asarray(embedding @ free.astype(float)).ravel() > 0
 
     # ---- states and controls
 
@@ -138,7 +139,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             position - self.model.dt * velocity, velocity,
         )  # fmt: skip
         status = torch.zeros(batch, dtype=torch.int32)
-        return SolidState(status, *(field.expand(batch, *field.shape).clone() for field in fields), self._start_stiffness(batch))
+        return SolidState(status, *(field.expand(batch, *field.shape).clone() for field in fields), self._start_stiffness(batch))  # type: ignore[call-arg]
 
     def rest_control(self, batch: int = 1) -> SolidControl:
         """Handles at rest, and no forces."""
@@ -164,27 +165,40 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         corner = state.position[:, part.nodes]
         return torch.from_numpy(part.barycentric()) @ corner if isinstance(part, RigidPart) else corner
 
+    def intersections(self, state: SolidState) -> list[list[tuple[tuple[int, ...], tuple[int, ...]]]]:
+        """Edges that pass through triangles, in every environment: the nodes of both. Found by a test of its own, for checks and doubts.
+
+        Raises:
+            ModelError: if the model has no contact.
+        """
+        structure = self._structure
+        if structure.surface is None:
+            raise ModelError("The model has no contact, so it has no contact surface; give it contact=Contact(...).")
+        place = [structure.embedding @ position.detach().numpy() for position in state.position]
+        return [structure.surface.intersections(X) for X in place]
+
     def _rows(self) -> list[int]:
         return [part.bending_elements for part in self._parts]
 
     def _start_stiffness(self, batch: int) -> Tensor:
-        """A barrier that takes the weight of the bodies and their inertia over a step, ten times over [B] [Pa].
+        """A barrier that takes the weight of the bodies and their inertia over a step, ten times over [B] [Pa]."""
+        contact, model = self.model.contact, self.model
 
-        It is a power of two, so that it stays as it is when a parameter changes a little: it carries no derivative.
-        """
-        contact = self.model.contact
+        def per(value: Any, shape: tuple[int, ...] = ()) -> Tensor:
+            return per_environment(value, batch, None, shape)
+
         if contact is None or contact.stiffness is not None:
-            return torch.full((batch,), 0.0 if contact is None else contact.stiffness, dtype=torch.float64)
-
-        def per(value: Parameter, shape: tuple[int, ...] = ()) -> Tensor:
-            return per_environment(value, batch, None, shape).detach()
-
-        mass = torch.stack([part.mass(per)[0].detach().sum(1) for part in self._parts]).sum(0)
+            return per(0.0 if contact is None else contact.stiffness)
+        diagonal, off = self._mass(per)
         area = sum(_area(part) for part in self._parts if not isinstance(part, KinematicPart))
-        pressed = torch.linalg.vector_norm(per(self.model.gravity, (3,)), dim=-1)
-        if self.model.integrator != "static":
-            pressed = pressed + contact.activation_distance / self.model.dt**2
-        return torch.exp2(torch.log2((10.0 * mass / max(area, 1e-12) * pressed).clamp(min=1e-3)).ceil())
+        gravity = torch.linalg.vector_norm(per(model.gravity, (3,)), dim=-1)
+        pressed = gravity if model.integrator == "static" else gravity + contact.activation_distance / model.dt**2
+        return 10 * (diagonal.sum(1) + 2 * off.sum(1)) / max(area, 1e-12) * pressed + 1e-3
+
+    def _mass(self, per: Per) -> tuple[Tensor, Tensor]:
+        """The diagonal of the mass matrix [B, N], and its entries for pairs of nodes [B, m]."""
+        diagonal, off = zip(*(part.mass(per) for part in self._parts), strict=True)
+        return torch.cat(diagonal, 1), torch.cat(off, 1)
 
     # ---- the step
 
@@ -249,7 +263,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             speed = (4 * state.velocity - state.previous_velocity) / 3
         predicted = reference if model.integrator == "static" else reference + span * speed
 
-        diagonal, off = (torch.cat(pieces, 1) for pieces in zip(*(part.mass(per) for part in self._parts), strict=True))
+        diagonal, off = self._mass(per)
         gravity = per(model.gravity, (3,))
         a, b = torch.from_numpy(self._structure.coupled).unbind(1)
         weight = diagonal.index_add(1, a, off).index_add(1, b, off)
@@ -323,17 +337,15 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         return torch.tensor(counts)
 
     def _friction(self, per: Per) -> Tensor:
-        """Coefficients of the pairs of bodies [B, P]: one for all, or one for each pair in the order of `pairs`."""
-        contact = self.model.contact
-        if contact is None:
-            return per(0.0)[:, None]
+        """Coefficients of the pairs of bodies that can touch [B, P], in the surface's order."""
+        contact, surface = self.model.contact, self._structure.surface
+        if contact is None or surface is None or not surface.body_pairs:
+            return per(0.0)[:, None][:, :0]
         if not isinstance(contact.friction, Mapping):
-            return per(contact.friction)[:, None]
+            return per(contact.friction)[:, None].expand(-1, len(surface.body_pairs))
         named = {frozenset(pair): value for pair, value in contact.friction.items()}
         names = [body.name for body in self.model.bodies]
-        values = [
-            named.get(frozenset((names[a], names[b])), contact.default_friction) for a in range(len(names)) for b in range(a, len(names))
-        ]
+        values = [named.get(frozenset((names[a], names[b])), contact.default_friction) for a, b in surface.body_pairs]
         return torch.stack([per(value) for value in values], 1)
 
     def _check_batch(self, batch: int) -> None:

@@ -35,7 +35,7 @@ class SolidState(State):
     previous_velocity: Tensor
     """`[B, N, 3]` [m/s]."""
     contact_stiffness: Tensor
-    """Of the contact barrier `[B]` [Pa]; it grows where bodies are pressed together too hard for it, and carries no derivative."""
+    """Of the contact barrier `[B]` [Pa]; it grows, in steps, where bodies are pressed together too hard for it."""
 
 
 @dataclasses.dataclass(frozen=True)

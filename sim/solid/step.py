@@ -56,14 +56,17 @@ class ImplicitStep(torch.autograd.Function):
         status = torch.tensor([int(solution.outcome) for solution in report], dtype=torch.int32)
         stiffness = torch.tensor([solution.stiffness for solution in report], dtype=torch.float64)
         ctx.structure, ctx.settings = structure, settings
-        ctx.save_for_backward(end, status, stiffness, start, *inputs)
-        ctx.mark_non_differentiable(status, stiffness)
+        ctx.save_for_backward(end, status, stiffness, tensors[1].detach(), start, *inputs)
+        ctx.mark_non_differentiable(status)
         return end, status, stiffness
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        end, status, stiffness, start, *inputs = ctx.saved_tensors
+        end, status, stiffness, stiffness_before, start, *inputs = ctx.saved_tensors
         wanted = ctx.needs_input_grad[5:]
+        # The barrier may have been stiffened by a factor, which is locally constant.
+        factor = torch.where(stiffness_before > 0, stiffness / stiffness_before, 1.0)
+        by_stiffness = gradients[2] * factor
         out = [torch.zeros_like(tensor) if want else None for tensor, want in zip(inputs, wanted, strict=True)]
         for b in range(len(end)):
             if not bool(gradients[0][b].any()):
@@ -74,10 +77,11 @@ class ImplicitStep(torch.autograd.Function):
                     "use a smaller time step or more max_iterations."
                 )
             parts = _environment(ctx.structure, ctx.settings, gradients[0][b], end[b], float(stiffness[b]), start[b], [x[b] for x in inputs], wanted)
-            for tensor, part in zip(out, parts, strict=True):
+            by_stiffness[b] += factor[b] * parts[0]
+            for tensor, part in zip(out, parts[1:], strict=True):
                 if tensor is not None and part is not None:
                     tensor[b] = part
-        return (None, None, None, None, None, *out)
+        return (None, None, None, None, by_stiffness, *out)
 
 
 def step_data(settings: Settings, start: Tensor, *inputs: Tensor) -> StepData:
@@ -91,11 +95,13 @@ def _environment(
     structure: Structure, settings: Settings, gradient: Tensor, end: Tensor, stiffness: float, start: Tensor, inputs: list[Tensor],
     wanted: tuple[bool, ...],
 ) -> list[Tensor | None]:  # fmt: skip
-    """The derivatives of one environment with respect to `inputs`."""
+    """The derivatives of one environment with respect to the stiffness of the barrier and to `inputs`."""
     data = step_data(settings, start, *inputs)
     surface = Surface(structure, len(end)) if structure.surface is not None else None
     potential = Potential(structure, data, surface)
     potential.stiffness = stiffness
+    if surface is not None:
+        surface.contact.start(surface.positions(end.numpy()))
     at = Linearised(potential, end.numpy())
     right = gradient.numpy()
     w = at.adjoint(right)
@@ -112,7 +118,7 @@ def _environment(
     by_target[held] = right[held] - at.transposed(w)[held]
     found: list[Tensor | None] = [
         torch.from_numpy(part)
-        for part in (potential.inertia(w), -at.by_reference(w), by_target, by_mass, w.copy(), -at.by_coefficients(w))
+        for part in (np.array(-at.by_stiffness(w)), potential.inertia(w), -at.by_reference(w), by_target, by_mass, w.copy(), -at.by_coefficients(w))
     ]
     for term, par, want in zip(structure.terms, data.parameters, wanted[6:], strict=True):
         if not want:

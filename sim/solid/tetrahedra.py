@@ -35,13 +35,15 @@ def rest_shapes(rest: Tensor, tetrahedra: Tensor) -> tuple[Tensor, Tensor]:
     """
     corners = rest[..., tetrahedra, :]
     edges = (corners[..., 1:, :] - corners[..., :1, :]).transpose(-1, -2)
-    volume = (edges[..., 0] * torch.linalg.cross(edges[..., 1], edges[..., 2])).sum(-1) / 6
+    cofactor = torch.stack([torch.linalg.cross(edges[..., i - 2], edges[..., i - 1]) for i in range(3)], -2)
+    determinant = (edges[..., 0] * cofactor[..., 0, :]).sum(-1)
+    volume = determinant / 6
     if not bool((volume > 0).all()):
         worst = int((~(volume > 0)).reshape(-1, len(tetrahedra)).any(0).nonzero()[0])
         raise ModelError(
             f"Tetrahedron {worst} has no positive volume at rest; swap two of its corners if it is inside out, or mend the mesh."
         )
-    return torch.linalg.inv(edges), volume
+    return cofactor / determinant[..., None, None], volume
 
 
 def tetrahedron_parameters(rest: Tensor, tetrahedra: Tensor, mu: Tensor, lam: Tensor) -> Tensor:

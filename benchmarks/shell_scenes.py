@@ -1,0 +1,126 @@
+"""Scenes of the shell benchmark: the folding of a strip by a fingertip, and sheets that hang from two corners or fall on a ball."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+import numpy as np
+
+from ..sim.mesh import Mesh
+from ..sim.mesh_shapes import ball, fingertip, patch, sheet
+from ..sim.shell import ShellMaterial
+from ..sim.solid import Contact, Handle, Kinematic, Pin, Shell, Solid, SolidModel, StableNeoHookean
+
+NONE = (0.0, 0.0, 0.0)
+
+# ---- folding
+
+DT = 5e-3
+"""[s]."""
+LENGTH, WIDTH, COLUMNS, ROWS = 0.1, 0.02, 15, 3
+CELL = LENGTH / COLUMNS
+RIGIDITY = 2 / 3 * 400.0 * CELL**2
+"""Flexural: what hinges of 400 (theta - theta0)^2 dx^2 / 3 J make of a sheet rolled to a cylinder [N m]."""
+STRETCHING = 1000.0 * (2 + 1 / math.sqrt(2)) * 2 / CELL + 2 * 1000.0
+"""Stiffness against stretching of a sheet whose sides cannot give way, from springs of 1000 (1 - l/l0)^2 l0 J along every side of every
+triangle and 1000 (1 - A/A0)^2 A0 J of every triangle [N/m]."""
+POISSON = 0.3
+BEND = 8e-3
+"""Radius in which the strip is bent over at rest [m]."""
+ACTIVATION = 4e-4
+LIFT = 6e-4
+"""Of the strip over the table, and of the fingertip over the strip [m]."""
+REACH = 1e-3
+"""Activation distance of the ball [m]."""
+TIP = 7.5e-3
+"""Outer radius of the fingertip [m]."""
+PRESS, DRAG = 20, 30
+"""Time steps."""
+
+
+def strip_material() -> ShellMaterial:
+    """A sheet that stretches, bends, weighs and yields (0.5 rad from one cell to the next) as the published scene's."""
+    thickness = math.sqrt(12 * RIGIDITY / STRETCHING)
+    youngs_modulus = (1 - POISSON**2) * STRETCHING / thickness
+    return ShellMaterial(youngs_modulus, POISSON, thickness, 40.0 / thickness, yield_curvature=0.5 / CELL)
+
+
+def bent_strip() -> Mesh:
+    """A strip of 16 x 4 vertices that lies on a table, is bent over in the middle by half a circle, and comes back above itself."""
+    leg = (LENGTH - math.pi * BEND) / 2
+
+    def place(s: np.ndarray, t: np.ndarray) -> np.ndarray:
+        along = LENGTH * s
+        turn = np.clip((along - leg) / BEND, 0.0, math.pi)
+        x = np.minimum(along, leg) + BEND * np.sin(turn) - np.maximum(along - leg - math.pi * BEND, 0.0)
+        return np.column_stack([x, WIDTH * (t - 0.5), LIFT + BEND * (1 - np.cos(turn))])
+
+    return patch(COLUMNS, ROWS, place)
+
+
+def folding(bending: str = "mid_edge") -> SolidModel:
+    """The Folding scene of ThinShellLab (Wang et al. 2024) from its published numbers, on meshes of our own of as many vertices.
+
+    A strip that is bent over lies on a table, its first two rows of vertices held; a soft fingertip comes down on it.
+    """
+    strip = bent_strip()
+    material = strip_material()
+    table = sheet(0.17, 0.08, 17, 8)
+    table = Mesh(table.vertices - np.array([0.05, 0.04, 0.0]), table.faces)
+    tip = fingertip(TIP, 3e-3, around=12, rings=5, layers=5)
+    centre = np.array([0.018, 0.0, 2 * BEND + 2 * LIFT + TIP])
+    rim = np.flatnonzero(tip.vertices[:, 2] > -1e-9)
+    tip = Mesh(tip.vertices + centre, tip.faces, tip.tetrahedra)
+    friction = {("strip", "strip"): 5.0, ("strip", "tip"): 5.0, ("strip", "table"): 0.2}
+    return SolidModel(
+        [
+            Shell(strip, "strip", material=material),
+            Kinematic(table, "table"),
+            Solid(tip, "tip", material=StableNeoHookean(2000.0, 3e5, 0.2)),
+        ],
+        dt=DT,
+        gravity=NONE,
+        contact=Contact(ACTIVATION, friction=friction, friction_speed=0.01),
+        handles=[Handle("finger", centre.tolist(), {"tip": rim})],
+        pins=[Pin("strip", np.arange(2 * (ROWS + 1)))],
+        tolerance=1e-7,
+    )
+
+
+def folding_velocity(step: int) -> tuple[float, float, float]:
+    """Of the finger in a time step [m/s]: down upon the strip, then along it towards the bend; at most 1 mm in a step."""
+    if step < PRESS:
+        return (0.0, 0.0, -0.5e-3 / DT)
+    return (0.8e-3 / DT, 0.0, -0.15e-3 / DT)
+
+# ---- sheets
+
+SIDE = 0.3
+"""[m]."""
+import os
+FR=float(os.environ.get("FR","0.3"))
+BALL=float(os.environ.get("BALL","0.08"))
+"""Radius [m]."""
+RUBBER = ShellMaterial(1e6, 0.3, 1e-3, 1100.0)
+"""A sheet of silicone of 1 mm; it bends under its weight over 2 cm, (D / (rho h g))^(1/3), so that coarse meshes resolve it too."""
+SHEETS = {"rubber": RUBBER, "thick": ShellMaterial(1e6, 0.3, 3e-3, 1100.0), "mid": ShellMaterial(1e6, 0.3, 2e-3, 1100.0), "paper": ShellMaterial(4e9, 0.3, 1e-4, 800.0)}
+
+
+def sheet_scene(
+    kind: str, cells: int, *, material: str = "rubber", bending: str = "mid_edge", dt: float = DT, integrator: str = "implicit_euler", **more: Any
+) -> SolidModel:
+    """A square sheet of cells x cells x 2 triangles, flat at the start, that falls: "hanging" from two corners, or "draped" over a ball."""
+    mesh = sheet(SIDE, SIDE, cells, cells)
+    body = Shell(mesh, "sheet", material=dataclasses.replace(SHEETS[material], bending=bending))
+    common: dict[str, Any] = {"dt": dt, "integrator": integrator, **more}
+    if kind == "hanging":
+        return SolidModel([body], pins=[Pin("sheet", [0, cells])], **common)
+    return SolidModel([body, Kinematic(obstacle(), "ball")], contact=Contact(REACH, friction=FR, self_contact=()), **common)
+
+
+def obstacle() -> Mesh:
+    """The ball, whose top is a little below the middle of the sheet."""
+    mesh = ball(BALL, finer=3)
+    return Mesh(mesh.vertices + np.array([SIDE / 2, SIDE / 2, -BALL - 1.5 * REACH]), mesh.faces)
