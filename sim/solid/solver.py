@@ -49,8 +49,8 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         contact=("barrier", "coulomb", "self_contact", "handle"),
         differentiable=(
             "position", "velocity", "plastic_bend", "plastic_curvature", "handle_position", "handle_rotation", "previous_position",
-            "previous_velocity", "linear_velocity", "angular_velocity", "force", "youngs_modulus", "poisson_ratio", "thickness", "density",
-            "friction", "rest", "rest_angle", "yield_curvature", "hardening", "clamp_direction", "gravity",
+            "previous_velocity", "contact_stiffness", "linear_velocity", "angular_velocity", "force", "youngs_modulus", "poisson_ratio",
+            "thickness", "density", "friction", "rest", "rest_angle", "yield_curvature", "hardening", "clamp_direction", "gravity",
         ),
         dtypes=("float64",),
     )  # fmt: skip
@@ -311,7 +311,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
 
     def _potential(self, task: _Task, b: int, stiffness: float) -> Potential:
         """The potential of environment b without inertia."""
-        data = step_data(task.settings, *(tensor[b] for tensor in (task.inputs[0], *task.inputs[2:], *task.parameters())))
+        data = step_data(task.settings, *(tensor[b].detach() for tensor in (task.inputs[0], *task.inputs[2:], *task.parameters())))
         structure = dataclasses.replace(self._structure, static=True)
         potential = Potential(structure, data, Surface(structure, self._unknowns) if structure.surface is not None else None)
         potential.stiffness = stiffness
