@@ -13,6 +13,20 @@ from ...errors import ModelError
 
 Parameter = float | Tensor
 """A number, a scalar tensor, or one value for each environment `[B]`; tensors may require gradients."""
+STIFFEST = 1e13
+"""[Pa]; ten times the modulus of diamond. What is beyond is a mistake in units."""
+
+
+def numbers(what: str, value: object) -> Tensor:
+    """A parameter as a tensor of doubles without derivatives, to be looked at.
+
+    Raises:
+        ModelError: if it does not consist of numbers.
+    """
+    try:
+        return value.detach().double() if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{what} is {value!r}; it must be a number or a tensor.") from error
 
 
 class Law(NamedTuple):
@@ -48,7 +62,7 @@ class Substance:
 
     def check(self, name: str, low: float, high: float, *, closed: bool = False) -> None:
         """Raises ModelError unless low < value < high (low <= value if `closed`)."""
-        value = torch.as_tensor(getattr(self, name), dtype=torch.float64).detach()
+        value = numbers(f"{self.name}: {name}", getattr(self, name))
         good = torch.isfinite(value) & ((value >= low) if closed else (value > low)) & (value < high)
         if not bool(good.all()):
             bound = f"at least {low:g}" if closed else f"above {low:g}"
@@ -109,7 +123,7 @@ class Hookean(Substance):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self.check("youngs_modulus", 0, math.inf)
+        self.check("youngs_modulus", 0, STIFFEST)
         self.check("poisson_ratio", -1, 0.5)
 
     def lame(self) -> tuple[Parameter, Parameter]:

@@ -5,15 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import torch
-
 from ...errors import ModelError
-from ..materials.base import Parameter
+from ..materials.base import STIFFEST, Parameter, numbers
 from .membrane import LAWS
 
 BENDING = ("mid_edge", "hinge")
-STIFFEST = 1e13
-"""[Pa]; ten times the modulus of diamond."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +54,7 @@ class ShellMaterial:
                 raise ModelError(f"Shell: there is no {name} law {getattr(self, name)!r}; choose one of {', '.join(known)}.")
 
     def _check(self, name: str, low: float, high: float, *, closed: bool = False, infinite: bool = False) -> None:
-        value = torch.as_tensor(getattr(self, name), dtype=torch.float64).detach()
+        value = numbers(f"Shell: {name}", getattr(self, name))
         good = ((value >= low) if closed else (value > low)) & ((value < high) | (value == high if infinite else False))
         if not bool(good.all()):
             bound = f"{'at least' if closed else 'above'} {low:g}" + ("" if math.isinf(high) else f" and below {high:g}")

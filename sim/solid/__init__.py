@@ -1,7 +1,8 @@
 """Implicit solids: shells, elastic solids, rigid bodies and obstacles that touch without penetration."""
 
 from .bodies import Clamp, Contact, Handle, Kinematic, Pin, Rigid, Shell, Solid
-from .materials import StableNeoHookean
+from .custom import determinant
+from .materials import FixedCorotated, Hyperelastic, LinearElastic, StableNeoHookean
 from .model import SolidModel
 from .solver import SolidSolver
 from .state import SolidControl, SolidState
@@ -9,8 +10,11 @@ from .state import SolidControl, SolidState
 __all__ = [
     "Clamp",
     "Contact",
+    "FixedCorotated",
     "Handle",
+    "Hyperelastic",
     "Kinematic",
+    "LinearElastic",
     "Pin",
     "Rigid",
     "Shell",
@@ -20,4 +24,5 @@ __all__ = [
     "SolidSolver",
     "SolidState",
     "StableNeoHookean",
+    "determinant",
 ]

@@ -43,6 +43,7 @@ class Pattern:
 
     def __init__(self, keys: Ints, n: int) -> None:
         self.keys, self.n = keys, n
+        self.on_diagonal = keys % (n + 1) == 0
         self._symbolic: rslab.LdltSymbolic | None = None
         self._lu: rslab.LuSymbolic | None = None
         self._general: tuple[Ints, Ints, Ints] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,8 +13,9 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from ...errors import MeshError, ModelError
-from ..materials.base import Parameter
-from ..mesh import Mesh, check_mesh
+from ..materials.base import STIFFEST, Parameter, numbers
+from ..mesh import Mesh, MeshReport, check_mesh
+from .materials import SOLID_MATERIALS, SolidMaterial
 
 if TYPE_CHECKING:
     from ..shell.materials import ShellMaterial
@@ -34,31 +35,64 @@ class Body:
 
     needs_closed = False
     needs_solid = False
+    may_be_loose = False
 
     def __post_init__(self) -> None:
-        if not self.name:
-            raise ModelError("A body needs a name.")
-        report = check_mesh(self.mesh)
-        broken = {
-            "no faces": not len(self.mesh.faces),
-            "vertices that are not finite": len(report.nonfinite_vertices),
-            "faces without area": len(report.degenerate_faces),
-            "duplicated faces": len(report.duplicated_faces),
-            "inverted or flat tetrahedra": len(report.inverted_tetrahedra),
-            "edges of more than two faces": len(report.nonmanifold_edges) and not isinstance(self, Kinematic),
-            "faces wound against their neighbours": len(report.inverted_faces) and not report.balanced,
-        }
-        used = np.union1d(self.mesh.faces, self.mesh.tetrahedra)
-        loose = np.setdiff1d(np.arange(len(self.mesh.vertices)), used)
-        problems = [line for line in report.problems() if not line.startswith(("open", "duplicated vert", "it encloses"))]
-        if any(broken.values()):
-            raise MeshError(f"Body {self.name!r} has {next(kind for kind, is_so in broken.items() if is_so)}: {'; '.join(problems)}.")
-        if len(loose):
-            raise MeshError(f"Body {self.name!r} has {len(loose)} vertices that no element uses ({_few(loose)}); remove them.")
-        if self.needs_closed and not report.closed:
-            raise MeshError(f"Body {self.name!r} must have a closed surface: {'; '.join(report.problems())}.")
+        if not isinstance(self.name, str) or not self.name:
+            raise ModelError(f"A body needs a name, a string; it is {self.name!r}.")
+        if not isinstance(self.mesh, Mesh):
+            raise ModelError(f"Body {self.name!r}: mesh is a {type(self.mesh).__name__}; it must be a Mesh, such as load_mesh reads.")
+        if not len(self.mesh.faces):
+            raise MeshError(f"Body {self.name!r} has no faces, and so no surface that could touch anything.")
+        report = self._require_sound(self.mesh)
+        loose = np.setdiff1d(np.arange(len(self.mesh.vertices)), self.mesh.tetrahedra if self.needs_solid else self.mesh.faces)
         if self.needs_solid and not len(self.mesh.tetrahedra):
             raise MeshError(f"Body {self.name!r} has no tetrahedra; mesh its volume first, or make it a Shell or a Rigid.")
+        if len(loose) and not self.may_be_loose:
+            kind = "tetrahedron" if self.needs_solid else "face"
+            raise MeshError(f"Body {self.name!r} has {len(loose)} vertices that no {kind} uses ({_few(loose)}); remove them.")
+        if self.needs_closed and not report.closed:
+            raise MeshError(f"Body {self.name!r} must have a closed surface: {'; '.join(report.problems())}.")
+
+    def _require_sound(self, mesh: Mesh, which: str = "") -> MeshReport:
+        """Raises MeshError where an element of a mesh is broken, and tells what is known of it otherwise."""
+        report = check_mesh(mesh)
+        branched = () if isinstance(self, Kinematic) else report.nonmanifold_edges
+        wound = report.inverted_faces if isinstance(self, Shell) and not report.balanced else ()
+        for kind, ids, advice in (
+            ("vertices that are not finite", report.nonfinite_vertices, "mend them"),
+            ("faces without area", report.degenerate_faces, "remove them, or mesh the surface anew"),
+            ("faces that are there twice", report.duplicated_faces, "keep one of each"),
+            (
+                "inverted or flat tetrahedra",
+                report.inverted_tetrahedra,
+                "swap two corners of an inverted one; mesh the volume anew where flat",
+            ),
+            ("edges of more than two faces", branched, "split the surface there"),
+            ("faces wound against their neighbours", wound, "flip them"),
+        ):
+            if len(ids):
+                raise MeshError(f"Body {self.name!r} has {len(ids)} {kind}{which} ({_few(ids)}); {advice}.")
+        return report
+
+    def _require_fields(self, **shapes: tuple[tuple[int, ...], ...]) -> None:
+        """Raises ModelError unless each field is None, or finite and of one of some shapes."""
+        for name, allowed in shapes.items():
+            value = getattr(self, name)
+            if value is None:
+                continue
+            tensor = numbers(f"Body {self.name!r}: {name}", value)
+            if tuple(tensor.shape) not in allowed or not bool(torch.isfinite(tensor).all()):
+                wanted = " or ".join(str(list(shape)) for shape in allowed)
+                raise ModelError(f"Body {self.name!r}: {name} must be finite and of shape {wanted}; it is {_told(tensor)}.")
+
+    def _require_rest(self) -> None:
+        """Raises an error unless start, velocity and rest are places and speeds of the vertices."""
+        shape = self.mesh.vertices.shape
+        self._require_fields(start=(shape,), velocity=((3,), shape), rest=(shape,))
+        rest = getattr(self, "rest", None)
+        if rest is not None:
+            self._require_sound(Mesh(numbers("rest", rest).numpy(), self.mesh.faces, self.mesh.tetrahedra), " at rest")
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -80,8 +114,14 @@ class Shell(Body):
     velocity: ArrayLike | None = None
 
     def __post_init__(self) -> None:
+        from ..shell.materials import ShellMaterial  # shells build on solids
+
         super().__post_init__()
-        _wanted(self, "material", "a ShellMaterial, such as paper()")
+        if not isinstance(self.material, ShellMaterial):
+            raise ModelError(
+                f"Body {self.name!r}: material is a {type(self.material).__name__}; it must be a ShellMaterial, such as paper()."
+            )
+        self._require_rest()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -89,13 +129,13 @@ class Solid(Body):
     """An elastic solid of tetrahedra.
 
     Args:
-        material: StableNeoHookean, FixedCorotated or LinearElastic.
+        material: StableNeoHookean, FixedCorotated, LinearElastic, or Hyperelastic with an energy of one's own.
         rest: places of the vertices at rest [V, 3] [m] where they are to have derivatives; by default those of the mesh.
         start: places at the start [V, 3] [m]; by default those of the mesh.
         velocity: at the start, [3] or [V, 3] [m/s].
     """
 
-    material: Any = None
+    material: SolidMaterial = None  # type: ignore[assignment]
     rest: Tensor | None = None
     start: ArrayLike | None = None
     velocity: ArrayLike | None = None
@@ -104,7 +144,10 @@ class Solid(Body):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _wanted(self, "material", "a solid material, such as StableNeoHookean(...)")
+        if not isinstance(self.material, SOLID_MATERIALS):
+            known = ", ".join(kind.__name__ for kind in SOLID_MATERIALS)
+            raise ModelError(f"Body {self.name!r}: material is a {type(self.material).__name__}; it must be one of {known}.")
+        self._require_rest()
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -124,17 +167,20 @@ class Rigid(Body):
     angular_velocity: ArrayLike = (0.0, 0.0, 0.0)
 
     needs_closed = True
+    may_be_loose = True
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _wanted(self, "density", "a density in kg/m^3")
         positive(f"Body {self.name!r}: density", self.density)
-        positive(f"Body {self.name!r}: stiffness", self.stiffness)
+        positive(f"Body {self.name!r}: stiffness", self.stiffness, STIFFEST)
+        self._require_fields(velocity=((3,),), angular_velocity=((3,),))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Kinematic(Body):
     """An obstacle that feels no force: it rests, or follows the handle that it is attached to."""
+
+    may_be_loose = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +213,7 @@ class Pin:
     axes: str = "xyz"
 
     def __post_init__(self) -> None:
-        if not self.axes or set(self.axes) - set("xyz"):
+        if not isinstance(self.axes, str) or not self.axes or set(self.axes) - set("xyz"):
             raise ModelError(f"Pin of {self.body!r}: axes is {self.axes!r}; it must be made of x, y and z.")
 
 
@@ -178,8 +224,8 @@ class Clamp:
     Args:
         body: name of a shell with mid-edge bending.
         edges: pairs of vertices [n, 2].
-        direction: in the tangent plane, out of the shell and not along the edge, [3] or [n, 3]; on a plane of symmetry its normal. At
-            rest it is `rest_direction`.
+        direction: in the tangent plane, out of the shell and not along the edge, [3], [n, 3] or [B, n, 3]; on a plane of symmetry its normal.
+            At rest it is `rest_direction`.
         rest_direction: the same in the rest shape, by default equal to `direction`.
     """
 
@@ -187,6 +233,18 @@ class Clamp:
     edges: ArrayLike
     direction: Tensor | ArrayLike
     rest_direction: Tensor | ArrayLike | None = None
+
+    def __post_init__(self) -> None:
+        edges = np.asarray(self.edges)
+        if edges.ndim != 2 or edges.shape[1] != 2 or not np.issubdtype(edges.dtype, np.integer):
+            raise ModelError(
+                f"Clamp of {self.body!r}: edges must be pairs of vertices [n, 2], integers, not {edges.dtype} {list(edges.shape)}."
+            )
+        for name in ("direction", "rest_direction"):
+            value = getattr(self, name)
+            tensor = numbers(f"Clamp of {self.body!r}: {name}", self.direction if value is None else value)
+            if not bool(torch.isfinite(tensor).all()) or tensor.shape[-1:] != (3,) or not bool(tensor.any(-1).all()):
+                raise ModelError(f"Clamp of {self.body!r}: {name} must be finite vectors [3], not zero; it is {_told(tensor)}.")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -217,27 +275,33 @@ class Contact:
     def __post_init__(self) -> None:
         positive("Contact: activation_distance", self.activation_distance)
         positive("Contact: friction_speed", self.friction_speed)
-        if not (math.isfinite(self.offset) and self.offset >= 0):
-            raise ModelError(f"Contact: offset is {self.offset} m; it must be at least 0.")
+        if not bool(numbers("Contact: offset", self.offset) >= 0) or math.isinf(self.offset):
+            raise ModelError(f"Contact: offset is {self.offset} m; it must be finite and at least 0.")
         if self.stiffness is not None:
             positive("Contact: stiffness", self.stiffness)
-        for value in [self.default_friction, *(self.friction.values() if isinstance(self.friction, Mapping) else [self.friction])]:
-            tensor = torch.as_tensor(value).detach()
+        named = self.friction if isinstance(self.friction, Mapping) else {}
+        for pair in (*named, *self.ignored):
+            if isinstance(pair, str) or len(pair) != 2:
+                raise ModelError(f"Contact: {pair!r} must be a pair of names of bodies.")
+        for value in (self.default_friction, *(named.values() if isinstance(self.friction, Mapping) else [self.friction])):
+            tensor = numbers("Contact: friction", value)
             if not bool((torch.isfinite(tensor) & (tensor >= 0)).all()):
-                raise ModelError(f"Contact: a coefficient of friction is {value}; it must be at least 0.")
+                raise ModelError(f"Contact: a coefficient of friction is {_told(tensor)}; it must be finite and at least 0.")
 
 
-def positive(what: str, value: Parameter) -> None:
-    """Raises ModelError unless a number, or all of a tensor, is finite and above zero."""
-    tensor = torch.as_tensor(value).detach()
-    if not bool((torch.isfinite(tensor) & (tensor > 0)).all()):
-        raise ModelError(f"{what} is {value}; it must be finite and positive.")
+def positive(what: str, value: Parameter, most: float = math.inf) -> None:
+    """Raises ModelError unless a number, or all of a tensor, is finite, above zero and below `most`."""
+    tensor = numbers(what, value)
+    if not bool((torch.isfinite(tensor) & (tensor > 0) & (tensor < most)).all()):
+        bound = "" if math.isinf(most) else f" and below {most:g}"
+        raise ModelError(f"{what} is {_told(tensor)}; it must be finite and positive{bound}.")
 
 
-def _wanted(body: Body, name: str, kind: str) -> None:
-    if getattr(body, name) is None:
-        raise ModelError(f"Body {body.name!r} needs {name}=: {kind}.")
+def _told(tensor: Tensor) -> str:
+    """A tensor as an error shows it."""
+    return f"{tensor.tolist()}" if tensor.numel() <= 6 else f"of shape {list(tensor.shape)}"
 
 
 def _few(ids: np.ndarray) -> str:
-    return ", ".join(map(str, ids[:5])) + (", ..." if len(ids) > 5 else "")
+    shown = ["-".join(map(str, np.atleast_1d(entry))) for entry in ids[:5]]
+    return ", ".join(shown) + (", ..." if len(ids) > 5 else "")

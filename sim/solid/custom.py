@@ -70,6 +70,11 @@ class CustomTerm(Term):
         return (self._gradients(u[self.patterns[0]], par) * w[self.patterns[0]]).sum()
 
 
+def determinant(F: Tensor) -> Tensor:
+    """The determinant of a matrix [3, 3]. That of torch has no second derivative where singular values are equal, as they are at rest."""
+    return (F[:, 0] * torch.linalg.cross(F[:, 1], F[:, 2])).sum()
+
+
 def hyperelastic(psi: Density) -> Energy:
     """The energy of a linear tetrahedron whose material has the density psi.
 

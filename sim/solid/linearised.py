@@ -9,6 +9,16 @@ from .assembly import Floats, Triplets
 from .potential import Potential
 
 
+LOST = 1e14
+"""A solution whose terms are so much larger than what they add up to has no digit left: its matrix is singular but for rounding."""
+
+
+def is_lost(diagonal: Floats, solution: Floats, right: Floats) -> bool:
+    """Whether a linear system with this diagonal is singular, as far as its solution for one right-hand side can tell."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        return not np.abs(diagonal * solution).max(initial=0.0) <= LOST * np.abs(right).max(initial=0.0)
+
+
 class Linearised:
     """Force and Jacobian of a step at `u` [U].
 
@@ -28,6 +38,7 @@ class Linearised:
                 self._friction = surface.contact.friction_jacobians(place, reference, data.span, pairs, potential.stiffness, data.friction)
                 self.force = self.force + surface.pulled(self._friction.force)
         self._parts: tuple[list[Floats], list[Triplets]] | None = None
+        self._diagonal = np.empty(0)  # of the symmetric part, once it was factored
 
     def _symmetric(self) -> tuple[list[Floats], list[Triplets]]:
         """Blocks of elasticity and inertia, and the Hessian of the barrier."""
@@ -44,10 +55,12 @@ class Linearised:
         blocks, contact = self._symmetric()
         if self._friction is None:
             pattern, values = self.potential.matrix(blocks, contact)
+            self._diagonal = values[pattern.on_diagonal]
             return pattern.factor(values)
         extra = self._rubbing()
         places = Triplets(extra.rows, extra.columns, 0.0 * extra.values)
         pattern, values = self.potential.matrix(blocks, [*contact, places, places.transposed()])
+        self._diagonal = values[pattern.on_diagonal]
         return pattern.lu(values, self.potential.structure.assembly.reduced(extra))
 
     def adjoint(self, gradient: Floats) -> Floats | None:
@@ -56,7 +69,7 @@ class Linearised:
         if factor is None:
             return None
         out[free] = factor.solve_transpose(gradient[free])
-        return out if np.isfinite(out).all() else None
+        return None if is_lost(self._diagonal, out[free], gradient[free]) else out
 
     def transposed(self, w: Floats) -> Floats:
         """J' w over all unknowns, prescribed ones included [U]."""

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import ModelError
-from .bodies import Body, Clamp, Contact, Handle, Kinematic, Pin, Rigid, Shell, positive
+from ..materials.base import numbers
+from .bodies import Body, Clamp, Contact, Handle, Kinematic, Pin, Rigid, Shell, Solid, positive
 
 INTEGRATORS = ("implicit_euler", "bdf2", "static")
 
@@ -49,37 +50,104 @@ class SolidModel:
     max_iterations: int = 500
 
     def __post_init__(self) -> None:
-        names = [body.name for body in self.bodies]
-        if not names:
+        for body in self.bodies:
+            if not isinstance(body, Body):
+                raise ModelError(f"bodies holds a {type(body).__name__}; it must hold Shell, Solid, Rigid and Kinematic bodies.")
+        if not len(self.bodies):
             raise ModelError("A model needs at least one body.")
-        if len(set(names)) < len(names):
-            raise ModelError(f"Two bodies have the same name: {', '.join(sorted(names))}.")
+        _different("bodies", [body.name for body in self.bodies])
+        _different("handles", [handle.name for handle in self.handles])
         if self.integrator not in INTEGRATORS:
             raise ModelError(f"integrator is {self.integrator!r}; it must be one of {', '.join(INTEGRATORS)}.")
         positive("dt", self.dt)
         positive("tolerance", self.tolerance)
         if self.max_iterations < 1:
             raise ModelError(f"max_iterations is {self.max_iterations}; it must be at least 1.")
-        for pin in self.pins:
-            self.vertices(pin.body, pin.vertices, "A pin")
-        taken: set[int] = set()
-        for handle in self.handles:
-            if len(handle.position) != 3 or not all(map(math.isfinite, handle.position)):
-                raise ModelError(f"Handle {handle.name!r}: position must be three finite numbers.")
-            for name, vertices in handle.attached.items():
-                ids = set(self.vertices(name, vertices, f"Handle {handle.name!r}").tolist())
-                if ids & taken:
-                    raise ModelError(f"Handle {handle.name!r}: some vertices of {name!r} already follow another handle.")
-                if isinstance(self.body(name), Rigid):
-                    raise ModelError(f"Handle {handle.name!r}: {name!r} is Rigid; make it Kinematic to move it by a handle.")
-                taken |= ids
-        if self.contact is not None:
-            pairs = [*(self.contact.friction if isinstance(self.contact.friction, dict) else ()), *self.contact.ignored]
-            for name in [*(name for pair in pairs for name in pair), *(self.contact.self_contact or ())]:
-                self.body(name)
+        self._check_held()
         for clamp in self.clamps:
             if not isinstance(self.body(clamp.body), Shell):
-                raise ModelError(f"A clamp names {clamp.body!r}, which is no Shell.")
+                raise ModelError(f"A clamp names {clamp.body!r}, which is no Shell; hold other bodies with a Pin.")
+        if self.contact is not None:
+            friction = self.contact.friction if isinstance(self.contact.friction, Mapping) else {}
+            for name in (name for pair in (*friction, *self.contact.ignored) for name in pair):
+                self.body(name)
+            for name in self.contact.self_contact or ():
+                if not isinstance(self.body(name), Shell | Solid):
+                    raise ModelError(f"Contact: self_contact names {name!r}, which keeps its shape; name shells and solids.")
+        self._check_environments()
+
+    def _check_held(self) -> None:
+        """Pins and handles: what they name exists, and nothing is held twice over."""
+        pinned = [self.vertices(pin.body, pin.vertices, "A pin") for pin in self.pins]
+        taken = {int(node): "pinned" for nodes in pinned for node in nodes}
+        for handle in self.handles:
+            who = f"Handle {handle.name!r}"
+            position = numbers(f"{who}: position", handle.position)
+            if position.shape != (3,) or not bool(torch.isfinite(position).all()):
+                raise ModelError(f"{who}: position must be three finite numbers, not {handle.position}.")
+            if not isinstance(handle.attached, Mapping):
+                raise ModelError(f"{who}: attached must map names of bodies to vertices, or to None for all of a body.")
+            for name, vertices in handle.attached.items():
+                if isinstance(self.body(name), Rigid):
+                    raise ModelError(f"{who}: {name!r} is Rigid; make it Kinematic to move it by a handle.")
+                nodes = self.vertices(name, vertices, who)
+                twice = [node for node in nodes if node in taken]
+                if twice:
+                    vertex = int(twice[0]) - self.first_node(name)
+                    raise ModelError(f"{who}: vertex {vertex} of {name!r} is already {taken[twice[0]]}; leave it out of one of the two.")
+                taken |= {int(node): f"attached to handle {handle.name!r}" for node in nodes}
+
+    def parameters(self) -> Iterator[tuple[str, Any, tuple[int, ...]]]:
+        """What may differ between environments: its name for errors, its value, and its shape in one environment."""
+        yield "gravity", self.gravity, (3,)
+        for body in self.bodies:
+            if isinstance(body, Rigid):
+                yield f"{body.name}: density", body.density, ()
+            if isinstance(body, Shell | Solid):
+                for name, value in vars(body.material).items():
+                    if name == "parameters":
+                        yield from ((f"{body.name}: a parameter", entry, ()) for entry in value)
+                    elif isinstance(value, Tensor | np.ndarray):
+                        yield f"{body.name}: {name}", value, ()
+            if isinstance(body, Shell) and body.rest_angle is not None:
+                edges = np.sort(body.mesh.faces[:, [[0, 1], [1, 2], [2, 0]]].reshape(-1, 2), axis=1)
+                yield f"{body.name}: rest_angle", body.rest_angle, (len(np.unique(edges, axis=0)),)
+        for clamp in self.clamps:
+            for name in ("direction", "rest_direction"):
+                value = getattr(clamp, name)
+                if value is not None and np.ndim(value) != 1:
+                    yield f"{name} of a clamp of {clamp.body!r}", value, (len(np.asarray(clamp.edges)), 3)
+        if self.contact is not None:
+            friction = self.contact.friction
+            yield from (
+                ("friction", self.contact.default_friction, ()),
+                ("stiffness of contact", 0.0 if self.contact.stiffness is None else self.contact.stiffness, ()),
+            )
+            yield from (("friction", value, ()) for value in (friction.values() if isinstance(friction, Mapping) else [friction]))
+
+    @property
+    def environments(self) -> int | None:
+        """For how many environments parameters are given; None where all are alike, so that any number may run."""
+        sizes = [len(value) for _, value, shape in self.parameters() if np.ndim(value) > len(shape)]
+        return sizes[0] if sizes else None
+
+    def _check_environments(self) -> None:
+        sizes: dict[int, str] = {}
+        for what, value, shape in self.parameters():
+            tensor = numbers(what, value)
+            batch = tensor.shape[: tensor.ndim - len(shape)]
+            if tuple(tensor.shape[len(batch) :]) != shape or len(batch) > 1:
+                single = list(shape) if shape else "a number"
+                raise ModelError(
+                    f"{what} has shape {list(tensor.shape)}; it must be {single}, or one for each environment {['B', *shape]}."
+                )
+            if (what == "gravity" or what.endswith("rest_angle")) and not bool(torch.isfinite(tensor).all()):
+                raise ModelError(f"{what} must be finite.")  # others are checked where they are given
+            sizes.update(dict.fromkeys(batch, what))
+        if len(sizes) > 1:
+            raise ModelError(
+                f"Parameters differ in their number of environments: {', '.join(f'{what} has {n}' for n, what in sizes.items())}."
+            )
 
     def body(self, name: str) -> Body:
         """The body of that name.
@@ -109,15 +177,23 @@ class SolidModel:
         Raises:
             ModelError: if there is no such body or vertex.
         """
-        count = node_count(self.body(name))
+        body = self.body(name)
+        count = node_count(body)
         if vertices is None:
-            chosen = np.arange(count)
-        else:
-            chosen = np.atleast_1d(np.asarray(vertices))
-            if chosen.dtype == bool and len(chosen) == count:
-                chosen = np.flatnonzero(chosen)
-            if not np.issubdtype(chosen.dtype, np.integer) or (len(chosen) and (chosen.min() < 0 or chosen.max() >= count)):
-                raise ModelError(f"{who} names vertices of {name!r} that do not exist; it has 0 to {count - 1}.")
+            return np.arange(count) + self.first_node(name)
+        if isinstance(body, Rigid):
+            raise ModelError(f"{who} names vertices of {name!r}, which is Rigid: hold all of it (vertices=None), or make it Kinematic.")
+        chosen = np.atleast_1d(np.asarray(vertices))
+        if chosen.dtype == bool:
+            if chosen.shape != (count,):
+                raise ModelError(f"{who} has a mask of shape {chosen.shape} for the {count} vertices of {name!r}.")
+            chosen = np.flatnonzero(chosen)
+        if chosen.size and (chosen.ndim != 1 or not np.issubdtype(chosen.dtype, np.integer)):
+            raise ModelError(f"{who} must name vertices of {name!r} by whole numbers [n], not {chosen.dtype} {list(chosen.shape)}.")
+        chosen = chosen.astype(np.int64)
+        strange = chosen[(chosen < 0) | (chosen >= count)]
+        if len(strange):
+            raise ModelError(f"{who} names vertex {strange[0]} of {name!r}, which has 0 to {count - 1}.")
         return chosen + self.first_node(name)
 
     @property
@@ -152,17 +228,22 @@ def node_count(body: Body) -> int:
     return 4 if isinstance(body, Rigid) else len(body.mesh.vertices)
 
 
-def per_environment(value: object, batch: int, index: Tensor | None, shape: tuple[int, ...], what: str) -> Tensor:
-    """A parameter as a tensor [B, ...] of doubles.
+def per_environment(value: Any, batch: int, index: Tensor | None, shape: tuple[int, ...] = ()) -> Tensor:
+    """A parameter of one of the shapes that `SolidModel` lets pass as a tensor [B, *shape] of doubles.
 
-    Raises:
-        ModelError: if it has neither `shape` nor `[B, *shape]`.
+    Args:
+        value: of `shape`, or `[environments, *shape]`.
+        batch: the number of environments B that are wanted.
+        index: which they are, or None for all.
+        shape: of the parameter in one environment.
     """
-    tensor = torch.as_tensor(value).to(torch.float64)
-    if tuple(tensor.shape) == shape:
+    tensor = torch.as_tensor(value, dtype=torch.float64)  # from f32, 0.3 would be another number
+    if tensor.ndim == len(shape):
         return tensor.expand(batch, *shape)
-    if tensor.ndim == len(shape) + 1 and tuple(tensor.shape[1:]) == shape:
-        chosen = tensor if index is None else tensor[index]
-        if len(chosen) == batch:
-            return chosen
-    raise ModelError(f"{what} has shape {tuple(tensor.shape)}; it must be {shape}, or that with one entry for each environment before it.")
+    return tensor if index is None else tensor[index]
+
+
+def _different(what: str, names: Sequence[str]) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ModelError(f"Two {what} have the name {twice[0]!r}; give each its own.")

@@ -8,16 +8,19 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from ...errors import ModelError
-from ..materials.base import Parameter, lame
+from ..materials.base import lame, numbers
 from .bodies import Body, Clamp, Kinematic, Rigid, Shell, Solid
+from .custom import HyperelasticTerm, hyperelastic_parameters
+from .materials import Hyperelastic
 from .model import SolidModel, node_count
 from .term import Term
 from .tetrahedra import TetrahedronTerm, tetrahedron_parameters
 
-Per = Callable[[Parameter], Tensor]
-"""Turns a parameter into one number for each environment [B]."""
+Per = Callable[..., Tensor]
+"""`per(value)` is a parameter as one number for each environment [B]; `per(value, shape)` one tensor `[B, *shape]`."""
 
 
 class Part(ABC):
@@ -69,38 +72,32 @@ class Part(ABC):
         """The plastic bend and curvature after a step that ended at `end` [B, U]."""
         return bend, curvature
 
-    def embedding(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Surface vertices from the body's own nodes: rows, columns and weights; by default the vertices are the nodes."""
-        used = np.arange(self.count)
-        return used, used, np.ones(self.count)
+    def surface_vertices(self) -> np.ndarray:
+        """The vertices of the mesh that lie on its surface, ascending [S]."""
+        return np.unique(self.body.mesh.faces)
+
+    def surface_weights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The surface's vertices from the body's own nodes: which of the S, which node, and its weight; by default they are nodes."""
+        used = self.surface_vertices()
+        return np.arange(len(used)), used, np.ones(len(used))
 
 
 class Meshed(Part):
     """A body whose nodes are the vertices of its mesh."""
 
+    @override
     def start(self) -> tuple[np.ndarray, np.ndarray]:
-        shape = self.body.mesh.vertices.shape
-        start, velocity = getattr(self.body, "start", None), getattr(self.body, "velocity", None)
-        place = self.body.mesh.vertices if start is None else self._checked("start", start, shape)
-        speed = np.zeros(shape) if velocity is None else np.broadcast_to(self._checked("velocity", velocity, (3,), shape), shape)
-        return np.array(place), np.array(speed)
-
-    def _checked(self, name: str, value: object, *shapes: tuple[int, ...]) -> np.ndarray:
-        array = np.asarray(value.detach() if isinstance(value, Tensor) else value, dtype=np.float64)
-        if array.shape not in shapes or not np.isfinite(array).all():
-            raise ModelError(
-                f"Body {self.body.name!r}: {name} must be finite and of shape {' or '.join(map(str, shapes))}, not {array.shape}."
-            )
-        return array
+        mesh, start, velocity = self.body.mesh, getattr(self.body, "start", None), getattr(self.body, "velocity", None)
+        place = mesh.vertices if start is None else numbers("start", start).numpy()
+        speed = np.zeros(3) if velocity is None else numbers("velocity", velocity).numpy()
+        return np.array(place), np.array(np.broadcast_to(speed, place.shape))
 
     def rest(self) -> Tensor:
         """Places of the vertices at rest [V, 3]."""
         rest = getattr(self.body, "rest", None)
-        if rest is None:
-            return torch.from_numpy(self.body.mesh.vertices.copy())
-        self._checked("rest", rest, self.body.mesh.vertices.shape)
-        return rest
+        return torch.from_numpy(self.body.mesh.vertices.copy()) if rest is None else torch.as_tensor(rest, dtype=torch.float64)
 
+    @override
     def mass(self, per: Per) -> tuple[Tensor, Tensor]:
         return per(0.0)[:, None].expand(-1, self.count), per(0.0)[:, None].expand(-1, 0)
 
@@ -116,12 +113,12 @@ class SolidPart(Meshed):
         super().__init__(body, first)
         self._own = torch.from_numpy(body.mesh.tetrahedra.copy())
         self.material = body.material
-        self.terms = [TetrahedronTerm(self._own + first, body.material.name, unknowns)]
+        if isinstance(body.material, Hyperelastic):
+            self.terms = [HyperelasticTerm(self._own + first, body.material.psi, unknowns)]
+        else:
+            self.terms = [TetrahedronTerm(self._own + first, body.material.name, unknowns)]
 
-    def embedding(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        used = np.unique(self.body.mesh.faces)
-        return np.arange(len(used)), used, np.ones(len(used))
-
+    @override
     def mass(self, per: Per) -> tuple[Tensor, Tensor]:
         corner = self.rest()[self._own]
         edge = corner[:, 1:] - corner[:, :1]
@@ -129,7 +126,12 @@ class SolidPart(Meshed):
         lumped = torch.zeros(self.count, dtype=torch.float64).index_add(0, self._own.reshape(-1), quarter.repeat_interleave(4))
         return per(self.material.density)[:, None] * lumped, per(0.0)[:, None].expand(-1, 0)
 
+    @override
     def parameters(self, per: Per, bend: Tensor, curvature: Tensor) -> list[Tensor]:
+        if isinstance(self.material, Hyperelastic):
+            values = [per(value) for value in self.material.parameters]
+            material = torch.stack(values, -1) if values else per(0.0)[:, None][:, :0]
+            return [hyperelastic_parameters(self.rest(), self._own, material[:, None])]
         mu, lam = lame(per(self.material.youngs_modulus), per(self.material.poisson_ratio))
         return [tetrahedron_parameters(self.rest(), self._own, mu[:, None], lam[:, None])]
 
@@ -167,12 +169,14 @@ class RigidPart(Part):
         along = (self.body.mesh.vertices - self.centre) / self.arm
         return np.column_stack([1 - along.sum(1), along])
 
+    @override
     def start(self) -> tuple[np.ndarray, np.ndarray]:
         body = self.body
         assert isinstance(body, Rigid)
-        spin = np.asarray(body.angular_velocity, dtype=np.float64)
-        return self.frame(), np.asarray(body.velocity, dtype=np.float64) + np.cross(spin, self.frame() - self.centre)
+        spin, speed = numbers("angular_velocity", body.angular_velocity).numpy(), numbers("velocity", body.velocity).numpy()
+        return self.frame(), speed + np.cross(spin, self.frame() - self.centre)
 
+    @override
     def mass(self, per: Per) -> tuple[Tensor, Tensor]:
         body = self.body
         assert isinstance(body, Rigid)
@@ -180,12 +184,14 @@ class RigidPart(Part):
         a, b = self._pairs.T
         return density * torch.from_numpy(np.diag(self._weights).copy()), density * torch.from_numpy(self._weights[a, b])
 
+    @override
     def parameters(self, per: Per, bend: Tensor, curvature: Tensor) -> list[Tensor]:
         return [self._parameters.expand(len(bend), *self._parameters.shape)]
 
-    def embedding(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        count = len(self.body.mesh.vertices)
-        return np.repeat(np.arange(count), 4), np.tile(np.arange(4), count), self.barycentric().ravel()
+    @override
+    def surface_weights(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        used = self.surface_vertices()
+        return np.repeat(np.arange(len(used)), 4), np.tile(np.arange(4), len(used)), self.barycentric()[used].ravel()
 
 
 def _moments(vertices: np.ndarray, faces: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:

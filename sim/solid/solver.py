@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from ...errors import ModelError, StepError
+from ...errors import ModelError, ShapeError, StepError
 from ..core import Capabilities, Outcome, Solver, keep_failed, same_shape
 from ..materials.base import Parameter
 from ..rotation import rotation_matrix, turned
@@ -18,6 +19,7 @@ from ..runtime import start
 from .assembly import Assembly
 from .bodies import Shell
 from .contact import ContactSurface
+from .linearised import is_lost
 from .model import SolidModel, per_environment
 from .newton import Solution
 from .parts import KinematicPart, Part, Per, RigidPart, make_parts
@@ -41,12 +43,14 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
 
     capabilities = Capabilities(
         dimensions=(3,),
-        materials=("shell_st_venant_kirchhoff", "shell_neo_hookean", "stable_neo_hookean", "fixed_corotated", "linear", "rigid"),
+        materials=(
+            "shell_st_venant_kirchhoff", "shell_neo_hookean", "stable_neo_hookean", "fixed_corotated", "linear", "hyperelastic", "rigid",
+        ),
         contact=("barrier", "coulomb", "self_contact", "handle"),
         differentiable=(
             "position", "velocity", "plastic_bend", "plastic_curvature", "handle_position", "handle_rotation", "previous_position",
-            "previous_velocity", "linear_velocity", "angular_velocity", "force", "youngs_modulus", "poisson_ratio", "thickness", "density",
-            "friction", "rest", "rest_angle", "yield_curvature", "hardening", "clamp_direction", "gravity",
+            "previous_velocity", "contact_stiffness", "linear_velocity", "angular_velocity", "force", "youngs_modulus", "poisson_ratio",
+            "thickness", "density", "friction", "rest", "rest_angle", "yield_curvature", "hardening", "clamp_direction", "gravity",
         ),
         dtypes=("float64",),
     )  # fmt: skip
@@ -77,17 +81,14 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         """The surface of all bodies, and its vertices from the nodes."""
         rows, columns, weights, faces, owner, count = [], [], [], [], [], 0
         for number, part in enumerate(self._parts):
-            r, c, w = part.embedding()
-            size = int(r.max()) + 1
+            used = part.surface_vertices()
+            r, c, w = part.surface_weights()
             rows.append(r + count)
             columns.append(c + part.first)
             weights.append(w)
-            renumber = np.full(len(part.body.mesh.vertices), -1)
-            used = c if len(c) == size else np.arange(size)
-            renumber[used] = np.arange(size)
-            faces.append(renumber[part.body.mesh.faces] + count)
-            owner.append(np.full(size, number))
-            count += size
+            faces.append(np.searchsorted(used, part.body.mesh.faces) + count)
+            owner.append(np.full(len(used), number))
+            count += len(used)
         entries = (np.concatenate(weights), (np.concatenate(rows), np.concatenate(columns)))
         embedding = sp.csr_matrix(entries, (count, self._nodes))
         contact = self.model.contact
@@ -119,7 +120,12 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
     # ---- states and controls
 
     def initial_state(self, batch: int = 1) -> SolidState:
-        """The bodies as they start, in `batch` environments."""
+        """The bodies as they start, in `batch` environments.
+
+        Raises:
+            ShapeError: if the model's parameters are for another number of environments.
+        """
+        self._check_batch(batch)
         pairs = [part.start() for part in self._parts]
         position = torch.from_numpy(np.concatenate([place for place, _ in pairs]))
         velocity = torch.from_numpy(np.concatenate([speed for _, speed in pairs]))
@@ -177,13 +183,15 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
     def _start_stiffness(self, batch: int) -> Tensor:
         """A barrier that takes the weight of the bodies and their inertia over a step, ten times over [B] [Pa]."""
         contact, model = self.model.contact, self.model
-        if contact is None:
-            return torch.zeros(batch, dtype=torch.float64)
-        if contact.stiffness is not None:
-            return per_environment(contact.stiffness, batch, None, (), "Contact: stiffness")
-        diagonal, off = self._mass(lambda value: per_environment(value, batch, None, (), "A parameter"))
+
+        def per(value: Any, shape: tuple[int, ...] = ()) -> Tensor:
+            return per_environment(value, batch, None, shape)
+
+        if contact is None or contact.stiffness is not None:
+            return per(0.0 if contact is None else contact.stiffness)
+        diagonal, off = self._mass(per)
         area = sum(_area(part) for part in self._parts if not isinstance(part, KinematicPart))
-        gravity = torch.linalg.vector_norm(per_environment(model.gravity, batch, None, (3,), "gravity"), dim=-1)
+        gravity = torch.linalg.vector_norm(per(model.gravity, (3,)), dim=-1)
         pressed = gravity if model.integrator == "static" else gravity + contact.activation_distance / model.dt**2
         return 10 * (diagonal.sum(1) + 2 * off.sum(1)) / max(area, 1e-12) * pressed + 1e-3
 
@@ -235,10 +243,10 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
 
     def _task(self, state: SolidState, control: SolidControl, index: Tensor | None) -> _Task:
         """What a step is to solve, as differentiable functions of state, control and model."""
-        model, batch, nodes = self.model, state.batch, self._nodes
+        model, batch = self.model, state.batch
 
-        def per(value: Parameter) -> Tensor:
-            return per_environment(value, batch, index, (), "A parameter")
+        def per(value: Parameter, shape: tuple[int, ...] = ()) -> Tensor:
+            return per_environment(value, batch, index, shape)
 
         centre = state.handle_position + model.dt * control.linear_velocity
         turn = turned(state.handle_rotation, control.angular_velocity, torch.full((1,), model.dt, dtype=torch.float64))
@@ -256,7 +264,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         predicted = reference if model.integrator == "static" else reference + span * speed
 
         diagonal, off = self._mass(per)
-        gravity = per_environment(model.gravity, batch, index, (3,), "gravity")
+        gravity = per(model.gravity, (3,))
         a, b = torch.from_numpy(self._structure.coupled).unbind(1)
         weight = diagonal.index_add(1, a, off).index_add(1, b, off)
         load = weight[..., None] * gravity[:, None] + control.force
@@ -275,14 +283,17 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             torch.cat([target.flatten(1), rotations], 1),
             torch.cat([diagonal, off], 1),
             torch.cat([load.flatten(1), still], 1),
-            self._friction(batch, index),
+            self._friction(per),
         )
         return _Task(settings, inputs, groups, reference, centre, turn, plastic)
 
     def energies(self, state: SolidState) -> dict[str, Tensor]:
-        """Kinetic, elastic (in shells: what is stored and what plastic flow took in the last step), gravity's and contact's energy of every
-        environment [B] [J]; values without derivatives. Gravity's is zero where all nodes are at the origin.
+        """Energies of every environment by their names [B] [J], without derivatives.
+
+        They are kinetic, elastic (in shells: what is stored and what plastic flow took in the last step), gravity (zero where all nodes are
+        at the origin) and contact.
         """
+        self._check(state, self.rest_control(state.batch))
         with torch.no_grad():
             task = self._task(state, self.rest_control(state.batch), None)
         found: dict[str, list[float]] = {"kinetic": [], "elastic": [], "gravity": [], "contact": []}
@@ -300,7 +311,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
 
     def _potential(self, task: _Task, b: int, stiffness: float) -> Potential:
         """The potential of environment b without inertia."""
-        data = step_data(task.settings, *(tensor[b] for tensor in (task.inputs[0], *task.inputs[2:], *task.parameters())))
+        data = step_data(task.settings, *(tensor[b].detach() for tensor in (task.inputs[0], *task.inputs[2:], *task.parameters())))
         structure = dataclasses.replace(self._structure, static=True)
         potential = Potential(structure, data, Surface(structure, self._unknowns) if structure.surface is not None else None)
         potential.stiffness = stiffness
@@ -311,6 +322,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
 
         The energy is that of elasticity and contact under dead loads, without inertia or friction; its Hessian's inertia is read off L D L'.
         """
+        self._check(state, self.rest_control(state.batch))
         with torch.no_grad():
             task = self._task(state, self.rest_control(state.batch), None)
         counts = []
@@ -318,25 +330,32 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             potential = self._potential(task, b, float(state.contact_stiffness[b]))
             u = potential.data.start
             pattern, values = potential.matrix(potential.blocks(u, False), potential.barrier_matrices(u, False))
-            factor = pattern.factor(values)
-            if factor is None:
+            factor, probe = pattern.factor(values), np.cos(np.arange(pattern.n))  # which no motion is orthogonal to
+            if factor is None or is_lost(values[pattern.on_diagonal], factor.solve(probe), probe):
                 raise StepError("The Hessian is singular there: hold the bodies, so that no motion is free.")
             counts.append(factor.inertia[1])
         return torch.tensor(counts)
 
-    def _friction(self, batch: int, index: Tensor | None) -> Tensor:
+    def _friction(self, per: Per) -> Tensor:
         """Coefficients of the pairs of bodies that can touch [B, P], in the surface's order."""
         contact, surface = self.model.contact, self._structure.surface
         if contact is None or surface is None or not surface.body_pairs:
-            return torch.zeros(batch, 0, dtype=torch.float64)
+            return per(0.0)[:, None][:, :0]
         if not isinstance(contact.friction, Mapping):
-            return per_environment(contact.friction, batch, index, (), "friction")[:, None].expand(-1, len(surface.body_pairs))
+            return per(contact.friction)[:, None].expand(-1, len(surface.body_pairs))
         named = {frozenset(pair): value for pair, value in contact.friction.items()}
         names = [body.name for body in self.model.bodies]
         values = [named.get(frozenset((names[a], names[b])), contact.default_friction) for a, b in surface.body_pairs]
-        return torch.stack([per_environment(value, batch, index, (), "friction") for value in values], 1)
+        return torch.stack([per(value) for value in values], 1)
+
+    def _check_batch(self, batch: int) -> None:
+        wanted = self.model.environments
+        if batch < 1 or wanted not in (None, batch):
+            given = "batches have at least one" if wanted is None else f"the parameters of the model are for {wanted}"
+            raise ShapeError(f"There are {batch} environments, but {given}.")
 
     def _check(self, state: SolidState, control: SolidControl) -> None:
+        self._check_batch(state.batch)
         b, n, h, r = state.batch, self._nodes, len(self.model.handles), sum(self._rows())
         shapes = ((b, n, 3), (b, n, 3), (b, self._unknowns - 3 * n), (b, r, 3), (b, r), (b, h, 3), (b, h, 4), (b, n, 3), (b, n, 3), (b,))
         like = self._arm

@@ -52,7 +52,9 @@ class ImplicitStep(torch.autograd.Function):
         for b in range(len(start)):
             data = step_data(settings, start[b], *(tensor[b] for tensor in inputs))
             report.append(solve_step(structure, data, float(stiffness[b]), settings.activation, settings.tolerance, settings.most))
-        end = torch.from_numpy(np.stack([solution.unknowns for solution in report])) if report else start
+        # A failed step ends where it began, so that nothing built on it is NaN.
+        ends = [s.unknowns if s.outcome == Outcome.OK else old.numpy() for s, old in zip(report, start, strict=True)]
+        end = torch.from_numpy(np.stack(ends)) if report else start
         status = torch.tensor([int(solution.outcome) for solution in report], dtype=torch.int32)
         stiffness = torch.tensor([solution.stiffness for solution in report], dtype=torch.float64)
         ctx.structure, ctx.settings = structure, settings
