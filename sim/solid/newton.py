@@ -51,7 +51,7 @@ class Solution:
     """Pairs of surface elements within the activation distance."""
 
 
-class _Failed(Exception):
+class _StuckError(Exception):
     """The step cannot be finished."""
 
 
@@ -71,7 +71,7 @@ def solve_step(structure: Structure, data: StepData, stiffness: float, activatio
     outcome = Outcome.OK
     try:
         run.solve()
-    except _Failed:
+    except _StuckError:
         outcome = Outcome.NOT_CONVERGED if np.isfinite(run.u).all() else Outcome.NOT_FINITE
     return Solution(run.u, outcome, run.potential.stiffness, run.iterations, run.factorizations, run.touching())
 
@@ -95,7 +95,7 @@ class _Run:
         return 0 if self.surface is None else len(self.surface.collisions(self.u))
 
     def solve(self) -> None:
-        """Brings `u` to the solution, or raises _Failed."""
+        """Brings `u` to the solution, or raises _StuckError."""
         rubs = self.surface is not None and bool((self.data.friction > 0).any())
         coarse = COARSE if rubs else 1.0
         while True:
@@ -133,13 +133,13 @@ class _Run:
         self.potential.stiffness *= STIFFEN
         self.stiffened += 1
         if self.stiffened > MOST_STIFFENINGS:
-            raise _Failed
+            raise _StuckError
 
     def count(self) -> None:
         """One more iteration."""
         self.iterations += 1
         if self.iterations > self.most:
-            raise _Failed
+            raise _StuckError
 
     # ---- the potential with lagged friction
 
@@ -181,7 +181,7 @@ class _Run:
                 self.u = trial
                 return share
             share *= 0.5
-        raise _Failed
+        raise _StuckError
 
     def search(self, direction: Floats, share: float, slope: float, energy: float) -> tuple[float, float]:
         """A share of the direction that lowers the energy enough (Armijo), and the energy there."""
@@ -196,7 +196,7 @@ class _Run:
                 if flatter <= 0.9 * abs(slope):
                     return share, trial
             share *= 0.5
-        raise _Failed
+        raise _StuckError
 
     def direction(self, ahead: Floats | None) -> tuple[Floats, bool, float]:
         """The Newton direction [U], whether the exact Hessian gave it, and the slope of the potential along it.
@@ -206,7 +206,7 @@ class _Run:
         """
         gradient = self.potential.gradient(self.u)
         if not np.isfinite(gradient).all():
-            raise _Failed
+            raise _StuckError
         out = np.zeros_like(self.u)
         for project in (False, True):
             blocks = self.potential.blocks(self.u, project)
@@ -221,7 +221,7 @@ class _Run:
             if factor is not None:
                 out[self.free] = -factor.solve(pull[self.free])
                 return out, not project, float(out[self.free] @ gradient[self.free])
-        raise _Failed
+        raise _StuckError
 
     def factor(self, pattern: Pattern, values: Floats, last: bool) -> rslab.Ldlt | None:
         """A factor of a positive definite matrix; None where it is not definite.
