@@ -114,7 +114,7 @@ def _soft(random: np.random.Generator) -> ShellMaterial:
 
 def _solver(bodies: list[Body], random: np.random.Generator, handles: list[Handle]) -> SolidSolver:
     contact = Contact(activation_distance=1e-3, offset=2e-4, friction=float(random.uniform(0.0, 0.8)), friction_speed=1e-2)
-    return SolidSolver(SolidModel(bodies, dt=0.004, contact=contact, handles=handles, tolerance=1e-5, max_iterations=1000))
+    return SolidSolver(SolidModel(bodies, dt=0.004, contact=contact, handles=handles, tolerance=1e-5, max_iterations=3000))
 
 
 def _rotation(random: np.random.Generator) -> np.ndarray:

@@ -25,7 +25,11 @@ SMALLEST = 1e-10
 COARSE = 1e4
 """How much less exactly lagged friction is solved at first than friction that is not."""
 PATIENCE = 3
-"""After every so many lags, one more is averaged."""
+"""After every so many lags, one more is averaged,"""
+MOST_LAGS = 4
+"""and at most so many."""
+WATCHDOG = 3
+"""So many steps in which the force does not shrink are borne."""
 BLUR = 1e-9
 """Changes of energy below this share of its largest part are not trusted."""
 CROWDED = 0.05
@@ -118,7 +122,7 @@ class _Run:
         assert self.surface is not None
         place, pairs = self.surface.positions(self.u), self.surface.collisions(self.u)
         new = self.surface.contact.friction_set(place, pairs, self.potential.stiffness, self.data.friction)
-        self.potential.friction = [*self.potential.friction, new][-(1 + self.rounds // PATIENCE) :]
+        self.potential.friction = [*self.potential.friction, new][-min(MOST_LAGS, 1 + self.rounds // PATIENCE) :]
         self.rounds += 1
 
     def too_soft(self) -> bool:
@@ -259,32 +263,42 @@ class _Run:
     # ---- the force with friction that is not lagged
 
     def couple(self) -> bool:
-        """Newton's method on the force itself; True once it has converged, False where lagged friction must bring the step nearer first."""
-        best = self.u
-        at = Linearised(self.potential, self.u)
-        size = float(np.linalg.norm(at.force[self.free]))
-        for _ in range(8):
+        """Newton's method on the force itself; True once it has converged, False where lagged friction must bring the step nearer first.
+
+        The force has kinks where friction begins to slip, over which its size may grow for a few steps before it falls (a watchdog).
+        """
+        start = best = Linearised(self.potential, self.u)
+        at, patience = start, WATCHDOG
+        for _ in range(12):
             self.count()
             self.factorizations += 1
-            direction = np.zeros_like(self.u)
             factor = at.factor()
             if factor is None:
                 break
+            direction = np.zeros_like(self.u)
             direction[self.free] = -factor.solve(at.force[self.free])
             if not np.isfinite(direction).all():
                 break
+            self.u = at.u
             share = self.reach(direction)
             if self.size(direction) <= self.limit:
-                self.u = self.u + share * direction
+                self.u = at.u + share * direction
                 return True
-            while share > 0.2:
-                trial = Linearised(self.potential, self.u + share * direction)
-                new_size = float(np.linalg.norm(trial.force[self.free]))
-                if new_size < (1 - 1e-4 * share) * size:
-                    break
+            trial = Linearised(self.potential, at.u + share * direction)
+            while self.strength(trial) > (1 - 1e-4 * share) * self.strength(at) and share > 0.2:
                 share *= 0.5
-            else:
+                trial = Linearised(self.potential, at.u + share * direction)
+            if self.strength(trial) < self.strength(best):
+                best, patience = trial, WATCHDOG
+            elif patience == 0:
                 break
-            self.u, at, size = trial.u, trial, new_size
-        self.u = best
+            else:
+                patience -= 1
+            at = trial
+        self.u = start.u
         return False
+
+    def strength(self, at: Linearised) -> float:
+        """The size of the force on the free unknowns; infinite where it does not exist."""
+        size = float(np.linalg.norm(at.force[self.free]))
+        return size if np.isfinite(size) else np.inf
