@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from ...errors import StepError
 from ..core import Outcome
@@ -45,6 +46,7 @@ class ImplicitStep(torch.autograd.Function):
     """
 
     @staticmethod
+    @override
     def forward(
         ctx: Any, structure: Structure, settings: Settings, report: list[Solution], *tensors: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
@@ -63,6 +65,7 @@ class ImplicitStep(torch.autograd.Function):
         return end, status, stiffness
 
     @staticmethod
+    @override
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
         end, status, stiffness, stiffness_before, start, *inputs = ctx.saved_tensors
         wanted = ctx.needs_input_grad[5:]
