@@ -100,6 +100,7 @@ def folding_velocity(step: int) -> tuple[float, float, float]:
 SIDE = 0.3
 """[m]."""
 import os
+
 FR=float(os.environ.get("FR","0.3"))
 BALL=float(os.environ.get("BALL","0.08"))
 """Radius [m]."""

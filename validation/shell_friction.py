@@ -45,10 +45,10 @@ def stick_slip(mu: float = 0.2, columns: int = 40, rows: int = 2) -> Measured:
     require_range(low=1, columns=columns, rows=rows)
     reference = float(CubicSpline(*_SLIP.T)(mu))
     solver = _strip(mu, columns, rows)
-    state, slipped = _lowered(solver, solver.initial_state(), 0.0)
-    step, low = 0.1 * reference * LENGTH, state
-    if slipped or state is None:
+    low, slipped = _lowered(solver, solver.initial_state(), 0.0)
+    if slipped or low is None:
         return Measured(math.nan, reference, math.nan)
+    step = 0.1 * reference * LENGTH
     # Lowered until it slips; then again from before that, in shorter steps.
     while step > 1e-3 * reference * LENGTH:
         state, slipped = _lowered(solver, low, step)

@@ -89,13 +89,13 @@ def plastic_gradient(steps: int = 24) -> Measured:
     gradients = torch.autograd.grad(loss, list(leaves.values()))
     value, reference = [], []
     for (name, tensor), gradient in zip(inputs.items(), gradients, strict=True):
-        way = ways[name] * (sizes[name] if name in sizes else tensor)
+        way = ways[name] * sizes.get(name, tensor)
         best = []
         for step in (1e-4, 1e-5):
             ends = [float(_bent({**inputs, name: tensor + sign * step * way}, steps)[0]) for sign in (1, -1)]
             best.append((ends[0] - ends[1]) / (2 * step))
         value.append(float((gradient * way).sum()))
-        reference.append(min(best, key=lambda found: abs(found - value[-1])))
+        reference.append(best[int(np.argmin(np.abs(np.subtract(best, value[-1]))))])
     return Measured(value, reference, off(value, reference), [Check("no plastic flow", float(flowed <= 0), 0.5)])
 
 
@@ -103,9 +103,8 @@ def _bent(inputs: dict[str, Tensor], steps: int) -> tuple[Tensor, float]:
     """A weighted sum of the places at the end, and the largest plastic curvature."""
     mesh = sheet(LENGTH, WIDTH, 8, 3)
     x = mesh.vertices[:, 0]
-    material = ShellMaterial(
-        *(inputs[name] for name in ("youngs_modulus", "poisson_ratio", "thickness", "density", "yield_curvature", "hardening"))
-    )
+    names = ("youngs_modulus", "poisson_ratio", "thickness", "density", "yield_curvature", "hardening")
+    material = ShellMaterial(*[inputs[name] for name in names])  # type: ignore[arg-type]
     body = Shell(mesh, "sheet", material=material, rest=inputs["rest"])
     grips = [Handle("left", (0.0, 0.0, 0.0), {"sheet": x < 0.2 * LENGTH}), Handle("right", (LENGTH, 0.0, 0.0), {"sheet": x > 0.8 * LENGTH})]
     solver = SolidSolver(SolidModel([body], dt=0.005, gravity=NONE, handles=grips, tolerance=1e-10))

@@ -11,7 +11,7 @@ from ..sim.core import Outcome
 from ..sim.mesh import Mesh
 from ..sim.mesh_shapes import sheet, tetrahedral_box
 from ..sim.solid import Contact, Kinematic, Rigid, Solid, SolidModel, SolidSolver, StableNeoHookean
-from .case import Check, Measured, case, require_range
+from .case import Check, Measured, case, require_choice, require_range
 
 GRAVITY = 9.81
 """[m/s^2]."""
@@ -75,6 +75,7 @@ def energy(integrator: str = "bdf2", dt: float = 1e-3) -> Measured:
         Energy over that at the start, without the weight's; its loss must fall with the order of the method when the step is halved, and
         energy must never be gained.
     """
+    require_choice("integrator", integrator, ("implicit_euler", "bdf2"))
     require_range(high=5e-3, dt=dt)
     runs = [_tumble(integrator, dt * share) for share in (1.0, 0.5)]
     losses = [1.0 - run[-1] for run in runs]

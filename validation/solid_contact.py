@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -11,7 +12,8 @@ from ..sim.core import Outcome
 from ..sim.mesh import Mesh
 from ..sim.mesh_shapes import ball, sheet, tetrahedral_box
 from ..sim.shell import ShellMaterial, card, cloth, foil, leather, paper, plastic_film
-from ..sim.solid import Contact, Handle, Kinematic, Rigid, Shell, Solid, SolidModel, SolidSolver, StableNeoHookean
+from ..sim.solid import Contact, Handle, Kinematic, Rigid, Shell, Solid, SolidControl, SolidModel, SolidSolver, StableNeoHookean
+from ..sim.solid.bodies import Body
 from .case import Check, Measured, case, require_range
 
 SHEETS = (paper, card, cloth, leather, plastic_film, foil)
@@ -34,7 +36,7 @@ def no_penetration(count: int = 20, seed: int = 0, steps: int = 18) -> Measured:
     crossings = failures = touches = 0
     for number in range(count):
         random = np.random.default_rng(seed + number)
-        solver, turn = _drop(random) if number % 2 == 0 else _fold(random, steps)
+        solver, turn = (_drop(random), None) if number % 2 == 0 else _fold(random, steps)
         state, control = solver.initial_state(), solver.rest_control()
         touched = False
         for t in range(steps):
@@ -51,14 +53,14 @@ def no_penetration(count: int = 20, seed: int = 0, steps: int = 18) -> Measured:
     return Measured(float(crossings), 0.0, float(crossings), further)
 
 
-def _drop(random: np.random.Generator) -> tuple[SolidSolver, None]:
+def _drop(random: np.random.Generator) -> SolidSolver:
     """A sheet, turned at random, thrown upon a ball, a block or a table, and something upon it."""
     square = sheet(SIDE, SIDE, CELLS, CELLS, irregular=True)
     centred = square.vertices - np.array([SIDE / 2, SIDE / 2, 0.0])
     turn = _rotation(random)
     place = centred @ turn.T + np.array([0.0, 0.0, 0.09])
     throw = random.uniform((-0.3, -0.3, -3.0), (0.3, 0.3, -2.0))
-    bodies = [Shell(Mesh(place, square.faces), "sheet", material=SHEETS[random.integers(len(SHEETS))](), velocity=throw)]
+    bodies: list[Body] = [Shell(Mesh(place, square.faces), "sheet", material=SHEETS[random.integers(len(SHEETS))](), velocity=throw)]
     kind = random.integers(3)
     if kind == 0:
         bodies.append(Kinematic(ball(0.025, finer=1), "ball"))
@@ -72,15 +74,15 @@ def _drop(random: np.random.Generator) -> tuple[SolidSolver, None]:
     spin = random.uniform(-5, 5, 3)
     above = Mesh((block.vertices - block.vertices.mean(0)) @ _rotation(random).T + np.array([0.0, 0.0, 0.165]), block.faces)
     bodies.append(Rigid(above, "block", density=500.0, velocity=(0.0, 0.0, -2.0), angular_velocity=spin))
-    return _solver(bodies, random, []), None
+    return _solver(bodies, random, [])
 
 
-def _fold(random: np.random.Generator, steps: int):
+def _fold(random: np.random.Generator, steps: int) -> tuple[SolidSolver, Callable[[float], SolidControl]]:
     """A sheet on a table whose end a gripper turns over upon the rest of it, and presses."""
     strip = sheet(SIDE, 0.03, 8, 3, irregular=True)
     end = strip.vertices[:, 0] > SIDE - 0.011
     table = sheet(0.6, 0.6, 2, 2)
-    bodies = [
+    bodies: list[Body] = [
         Shell(Mesh(strip.vertices + np.array([0.0, 0.0, 0.001]), strip.faces), "sheet", material=_soft(random)),
         Kinematic(Mesh(table.vertices - np.array([0.23, 0.23, 0.0]), table.faces), "table"),
     ]
@@ -90,7 +92,7 @@ def _fold(random: np.random.Generator, steps: int):
     radius, lean, press = random.uniform(0.3, 0.42) * SIDE, random.uniform(-0.4, 0.4), random.uniform(0.0, 0.06)
     dt = solver.model.dt
 
-    def turn(share: float):
+    def turn(share: float) -> SolidControl:
         """Half a circle backwards over the strip, then down."""
         if share > 0.75:
             return still.replace(linear_velocity=torch.tensor([[[0.0, 0.0, -press]]], dtype=torch.float64))
@@ -110,9 +112,9 @@ def _soft(random: np.random.Generator) -> ShellMaterial:
     return SHEETS[random.integers(len(SHEETS))]()
 
 
-def _solver(bodies: list, random: np.random.Generator, handles: list[Handle]) -> SolidSolver:
+def _solver(bodies: list[Body], random: np.random.Generator, handles: list[Handle]) -> SolidSolver:
     contact = Contact(activation_distance=1e-3, offset=2e-4, friction=float(random.uniform(0.0, 0.8)), friction_speed=1e-2)
-    return SolidSolver(SolidModel(bodies, dt=0.004, contact=contact, handles=handles, tolerance=1e-5, max_iterations=1000))
+    return SolidSolver(SolidModel(bodies, dt=0.004, contact=contact, handles=handles, tolerance=1e-5, max_iterations=3000))
 
 
 def _rotation(random: np.random.Generator) -> np.ndarray:

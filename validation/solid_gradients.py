@@ -41,10 +41,7 @@ def gradient(contact: int = 1, steps: int = 24, only: str = "all") -> Measured:
     inputs = _inputs(steps)
     require_choice("only", only, ("all", *inputs))
     random = torch.Generator().manual_seed(3)
-    ways = {
-        name: torch.randn(x.shape, generator=random, dtype=torch.float64) * (SCALES[name] if name in SCALES else x)
-        for name, x in inputs.items()
-    }
+    ways = {name: torch.randn(x.shape, generator=random, dtype=torch.float64) * SCALES.get(name, x) for name, x in inputs.items()}
     leaves = {name: tensor.clone().requires_grad_() for name, tensor in inputs.items()}
     loss, events = _run(leaves, steps, bool(contact))
     gradients = dict(zip(leaves, torch.autograd.grad(loss, list(leaves.values()), allow_unused=True), strict=True))
@@ -61,7 +58,7 @@ def gradient(contact: int = 1, steps: int = 24, only: str = "all") -> Measured:
             if abs(differences[-1] - slope) < 1e-6 * abs(slope):
                 break
         value.append(slope)
-        reference.append(min(differences, key=lambda other, slope=slope: abs(other - slope)))
+        reference.append(differences[int(np.argmin(np.abs(np.subtract(differences, slope))))])
     missing = [Check(f"the scene has no {name}", float(not seen), 0.5) for name, seen in events.items()] if contact else []
     return Measured(value, reference, off(value, reference), missing, 1e-4 if contact else 1e-6)
 
@@ -95,7 +92,11 @@ def _run(inputs: dict[str, Tensor], steps: int, touching: bool) -> tuple[Tensor,
     pad = Mesh(PAD.vertices + np.array([0.012, 0.009, 0.0035]), PAD.faces, PAD.tetrahedra)
     bodies = [
         Shell(
-            STRIP, "sheet", material=ShellMaterial(*(inputs[name] for name in names)), rest=inputs["rest"], rest_angle=inputs["rest_angle"]
+            STRIP,
+            "sheet",
+            material=ShellMaterial(*[inputs[name] for name in names]),  # type: ignore[arg-type]
+            rest=inputs["rest"],
+            rest_angle=inputs["rest_angle"],
         ),
         Solid(pad, "pad", material=StableNeoHookean(inputs["pad_density"], inputs["pad_modulus"], inputs["pad_poisson"])),
         Rigid(Mesh(CUBE.vertices + np.array([0.042, 0.009, 0.0012]), CUBE.faces), "cube", density=inputs["cube_density"]),

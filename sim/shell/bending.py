@@ -103,10 +103,7 @@ def bending_parameters(
     stiffness = double_area / 2 * E * h**3 / (12 * (1 - nu * nu))
 
     share = _shares(topology, edges).to(rest.dtype)
-    if rest_angle is None:
-        theta = edge_angle(*_arms(rest, topology, m_rest, share))
-    else:
-        theta = rest_angle[..., torch.as_tensor(topology.face_edges)]
+    theta = edge_angle(*_arms(rest, topology, m_rest, share)) if rest_angle is None else _of_faces(rest_angle, topology)
     S = 2 * height * share * theta
     zero = torch.zeros_like(double_area)
     columns = (
@@ -248,6 +245,11 @@ def _spread(directions: Tensor, topology: ShellTopology, edges: Ints) -> Tensor:
     slot = (torch.as_tensor(topology.face_edges)[face] == torch.as_tensor(edges)[:, None]).int().argmax(1) + 3 * face
     flat = directions.new_zeros(*directions.shape[:-2], 3 * len(topology.faces), 3)
     return flat.index_add(-2, slot, directions).unflatten(-2, (-1, 3))
+
+
+def _of_faces(angle: Tensor, topology: ShellTopology) -> Tensor:
+    """Angles of the edges `[..., E]` at the three edges of every face `[..., F, 3]`."""
+    return angle[..., torch.as_tensor(topology.face_edges)]
 
 
 def _arms(positions: Tensor, topology: ShellTopology, m: Tensor, share: Tensor) -> tuple[Tensor, Tensor, Tensor]:

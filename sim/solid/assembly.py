@@ -17,6 +17,11 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 
+def sums(places: Ints, values: Floats, count: int) -> Floats:
+    """What falls on each of `count` places, added up in order [count]."""
+    return np.bincount(places, values, count).astype(np.float64, copy=False)
+
+
 class Triplets(NamedTuple):
     """A sparse matrix [U, U] as rows, columns and values; entries of one place add up."""
 
@@ -26,7 +31,7 @@ class Triplets(NamedTuple):
 
     def times(self, vector: Floats) -> Floats:
         """Its product with a vector [U]."""
-        return np.bincount(self.rows, self.values * vector[self.columns], len(vector))
+        return sums(self.rows, self.values * vector[self.columns], len(vector))
 
     def transposed(self) -> Triplets:
         """Its transpose."""
@@ -62,7 +67,7 @@ class Pattern:
             keys = np.union1d(self.keys, mirrored)
             self._general = keys, np.searchsorted(keys, self.keys), np.searchsorted(keys, mirrored)
         keys, lower, upper = self._general
-        values = np.bincount(np.searchsorted(keys, extra.columns * self.n + extra.rows), extra.values, len(keys))
+        values = sums(np.searchsorted(keys, extra.columns * self.n + extra.rows), extra.values, len(keys))
         values[lower] += data
         apart = lower != upper  # all but the diagonal
         values[upper[apart]] += data[apart]
@@ -123,7 +128,7 @@ class Assembly:
         if not blocks:
             return np.zeros(len(self.pattern.keys))
         weights = np.concatenate([block.ravel() for block in blocks])
-        return np.bincount(self._slot, weights, len(self.pattern.keys) + 1)[:-1]
+        return sums(self._slot, weights, len(self.pattern.keys) + 1)[:-1]
 
     def times(self, blocks: Sequence[Floats], vector: Floats) -> Floats:
         """The product of the whole matrix [U, U], fixed unknowns included, with a vector `[U]`."""
@@ -168,6 +173,6 @@ class Growing:
             self._pattern = Pattern(np.union1d(self._pattern.keys, keys), assembly.n)
             self._old_at = np.searchsorted(self._pattern.keys, assembly.pattern.keys)
             at = np.searchsorted(self._pattern.keys, keys)
-        total = np.bincount(at, values, len(self._pattern.keys))
+        total = sums(at, values, len(self._pattern.keys))
         total[self._old_at] += data
         return self._pattern, total

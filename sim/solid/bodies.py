@@ -73,7 +73,7 @@ class Body:
             ("faces wound against their neighbours", wound, "flip them"),
         ):
             if len(ids):
-                raise MeshError(f"Body {self.name!r} has {kind}{which} ({_few(ids)}); {advice}.")
+                raise MeshError(f"Body {self.name!r} has {kind}{which} ({_few(np.asarray(ids))}); {advice}.")
         return report
 
     def _require_fields(self, **shapes: tuple[tuple[int, ...], ...]) -> None:

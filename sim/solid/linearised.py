@@ -8,7 +8,6 @@ import rslab
 from .assembly import Floats, Triplets
 from .potential import Potential
 
-
 LOST = 1e14
 """A solution whose terms are so much larger than what they add up to has no digit left: its matrix is singular but for rounding."""
 
@@ -47,7 +46,8 @@ class Linearised:
         return self._parts
 
     def _rubbing(self) -> Triplets:
-        assert self._friction is not None and self.potential.surface is not None
+        assert self._friction is not None
+        assert self.potential.surface is not None
         return self.potential.surface.pulled_matrix(self._friction.positions)
 
     def factor(self) -> rslab.Ldlt | rslab.Lu | None:

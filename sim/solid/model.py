@@ -208,7 +208,7 @@ class SolidModel:
             if isinstance(body, Kinematic):
                 held[self.nodes(body.name)] = True
         for pin in self.pins:
-            held[np.ix_(self.vertices(pin.body, pin.vertices), ["xyz".index(axis) for axis in pin.axes])] = True
+            held[np.ix_(self.vertices(pin.body, pin.vertices), np.array(["xyz".index(axis) for axis in pin.axes]))] = True
         for handle in self.handles:
             for name, vertices in handle.attached.items():
                 held[self.vertices(name, vertices)] = True

@@ -25,7 +25,11 @@ SMALLEST = 1e-10
 COARSE = 1e4
 """How much less exactly lagged friction is solved at first than friction that is not."""
 PATIENCE = 3
-"""After every so many lags, one more is averaged."""
+"""After every so many lags, one more is averaged,"""
+MOST_LAGS = 4
+"""and at most so many."""
+WATCHDOG = 3
+"""So many steps in which the force does not shrink are borne."""
 BLUR = 1e-9
 """Changes of energy below this share of its largest part are not trusted."""
 CROWDED = 0.05
@@ -51,7 +55,7 @@ class Solution:
     """Pairs of surface elements within the activation distance."""
 
 
-class _Failed(Exception):
+class _StuckError(Exception):
     """The step cannot be finished."""
 
 
@@ -71,7 +75,7 @@ def solve_step(structure: Structure, data: StepData, stiffness: float, activatio
     outcome = Outcome.OK
     try:
         run.solve()
-    except _Failed:
+    except _StuckError:
         outcome = Outcome.NOT_CONVERGED if np.isfinite(run.u).all() else Outcome.NOT_FINITE
     return Solution(run.u, outcome, run.potential.stiffness, run.iterations, run.factorizations, run.touching())
 
@@ -95,7 +99,7 @@ class _Run:
         return 0 if self.surface is None else len(self.surface.collisions(self.u))
 
     def solve(self) -> None:
-        """Brings `u` to the solution, or raises _Failed."""
+        """Brings `u` to the solution, or raises _StuckError."""
         rubs = self.surface is not None and bool((self.data.friction > 0).any())
         coarse = COARSE if rubs else 1.0
         while True:
@@ -118,7 +122,7 @@ class _Run:
         assert self.surface is not None
         place, pairs = self.surface.positions(self.u), self.surface.collisions(self.u)
         new = self.surface.contact.friction_set(place, pairs, self.potential.stiffness, self.data.friction)
-        self.potential.friction = [*self.potential.friction, new][-(1 + self.rounds // PATIENCE) :]
+        self.potential.friction = [*self.potential.friction, new][-min(MOST_LAGS, 1 + self.rounds // PATIENCE) :]
         self.rounds += 1
 
     def too_soft(self) -> bool:
@@ -133,13 +137,13 @@ class _Run:
         self.potential.stiffness *= STIFFEN
         self.stiffened += 1
         if self.stiffened > MOST_STIFFENINGS:
-            raise _Failed
+            raise _StuckError
 
     def count(self) -> None:
         """One more iteration."""
         self.iterations += 1
         if self.iterations > self.most:
-            raise _Failed
+            raise _StuckError
 
     # ---- the potential with lagged friction
 
@@ -181,7 +185,7 @@ class _Run:
                 self.u = trial
                 return share
             share *= 0.5
-        raise _Failed
+        raise _StuckError
 
     def search(self, direction: Floats, share: float, slope: float, energy: float) -> tuple[float, float]:
         """A share of the direction that lowers the energy enough (Armijo), and the energy there."""
@@ -196,7 +200,7 @@ class _Run:
                 if flatter <= 0.9 * abs(slope):
                     return share, trial
             share *= 0.5
-        raise _Failed
+        raise _StuckError
 
     def direction(self, ahead: Floats | None) -> tuple[Floats, bool, float]:
         """The Newton direction [U], whether the exact Hessian gave it, and the slope of the potential along it.
@@ -206,7 +210,7 @@ class _Run:
         """
         gradient = self.potential.gradient(self.u)
         if not np.isfinite(gradient).all():
-            raise _Failed
+            raise _StuckError
         out = np.zeros_like(self.u)
         for project in (False, True):
             blocks = self.potential.blocks(self.u, project)
@@ -221,7 +225,7 @@ class _Run:
             if factor is not None:
                 out[self.free] = -factor.solve(pull[self.free])
                 return out, not project, float(out[self.free] @ gradient[self.free])
-        raise _Failed
+        raise _StuckError
 
     def factor(self, pattern: Pattern, values: Floats, last: bool) -> rslab.Ldlt | None:
         """A factor of a positive definite matrix; None where it is not definite.
@@ -259,32 +263,42 @@ class _Run:
     # ---- the force with friction that is not lagged
 
     def couple(self) -> bool:
-        """Newton's method on the force itself; True once it has converged, False where lagged friction must bring the step nearer first."""
-        best = self.u
-        at = Linearised(self.potential, self.u)
-        size = float(np.linalg.norm(at.force[self.free]))
-        for _ in range(8):
+        """Newton's method on the force itself; True once it has converged, False where lagged friction must bring the step nearer first.
+
+        The force has kinks where friction begins to slip, over which its size may grow for a few steps before it falls (a watchdog).
+        """
+        start = best = Linearised(self.potential, self.u)
+        at, patience = start, WATCHDOG
+        for _ in range(12):
             self.count()
             self.factorizations += 1
-            direction = np.zeros_like(self.u)
             factor = at.factor()
             if factor is None:
                 break
+            direction = np.zeros_like(self.u)
             direction[self.free] = -factor.solve(at.force[self.free])
             if not np.isfinite(direction).all():
                 break
+            self.u = at.u
             share = self.reach(direction)
             if self.size(direction) <= self.limit:
-                self.u = self.u + share * direction
+                self.u = at.u + share * direction
                 return True
-            while share > 0.2:
-                trial = Linearised(self.potential, self.u + share * direction)
-                new_size = float(np.linalg.norm(trial.force[self.free]))
-                if new_size < (1 - 1e-4 * share) * size:
-                    break
+            trial = Linearised(self.potential, at.u + share * direction)
+            while self.strength(trial) > (1 - 1e-4 * share) * self.strength(at) and share > 0.2:
                 share *= 0.5
-            else:
+                trial = Linearised(self.potential, at.u + share * direction)
+            if self.strength(trial) < self.strength(best):
+                best, patience = trial, WATCHDOG
+            elif patience == 0:
                 break
-            self.u, at, size = trial.u, trial, new_size
-        self.u = best
+            else:
+                patience -= 1
+            at = trial
+        self.u = start.u
         return False
+
+    def strength(self, at: Linearised) -> float:
+        """The size of the force on the free unknowns; infinite where it does not exist."""
+        size = float(np.linalg.norm(at.force[self.free]))
+        return size if np.isfinite(size) else np.inf

@@ -132,8 +132,8 @@ class SolidPart(Meshed):
             values = [per(value) for value in self.material.parameters]
             material = torch.stack(values, -1) if values else per(0.0)[:, None][:, :0]
             return [hyperelastic_parameters(self.rest(), self._own, material[:, None])]
-        mu, lam = lame(per(self.material.youngs_modulus), per(self.material.poisson_ratio))
-        return [tetrahedron_parameters(self.rest(), self._own, mu[:, None], lam[:, None])]
+        moduli = lame(per(self.material.youngs_modulus)[:, None], per(self.material.poisson_ratio)[:, None])
+        return [tetrahedron_parameters(self.rest(), self._own, *(torch.as_tensor(modulus) for modulus in moduli))]
 
 
 class RigidPart(Part):

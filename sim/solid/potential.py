@@ -234,7 +234,8 @@ class Potential:
             out += self.barrier_gradient(u)
             if friction and self.friction:
                 velocity = self.velocity(u)
-                out += self.surface.pulled(sum(lag.gradient(velocity) for lag in self.friction)) / len(self.friction)
+                rub = np.sum([lag.gradient(velocity) for lag in self.friction], axis=0)
+                out += self.surface.pulled(rub) / len(self.friction)
         return out
 
     def barrier_gradient(self, u: Floats) -> Floats:

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from ...errors import ModelError, ShapeError, StepError
 from ..core import Capabilities, Outcome, Solver, keep_failed, same_shape
-from ..materials.base import Parameter
 from ..rotation import rotation_matrix, turned
 from ..runtime import start
 from .assembly import Assembly
@@ -233,7 +232,10 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         self.report = []
         end, status, stiffness = ImplicitStep.apply(self._structure, task.settings, self.report, *task.inputs, *task.parameters())
         position = end[:, : 3 * self._nodes].unflatten(1, (self._nodes, 3))
-        plastic = [part.flow(end, *old) for part, *old in zip(self._parts, task.groups, *task.plastic, strict=True)]
+        plastic = [
+            part.flow(end, group, bend, curvature)
+            for part, group, bend, curvature in zip(self._parts, task.groups, *task.plastic, strict=True)
+        ]
         bend, curvature = (torch.cat(pieces, 1) for pieces in zip(*plastic, strict=True))
         velocity = (position - task.reference) / task.settings.span
         return SolidState(
@@ -245,7 +247,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         """What a step is to solve, as differentiable functions of state, control and model."""
         model, batch = self.model, state.batch
 
-        def per(value: Parameter, shape: tuple[int, ...] = ()) -> Tensor:
+        def per(value: Any, shape: tuple[int, ...] = ()) -> Tensor:
             return per_environment(value, batch, index, shape)
 
         centre = state.handle_position + model.dt * control.linear_velocity

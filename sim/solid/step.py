@@ -66,7 +66,7 @@ class ImplicitStep(torch.autograd.Function):
 
     @staticmethod
     @override
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, *gradients: Any) -> tuple[Tensor | None, ...]:
         end, status, stiffness, stiffness_before, start, *inputs = ctx.saved_tensors
         wanted = ctx.needs_input_grad[5:]
         # The barrier may have been stiffened by a factor, which is locally constant.
@@ -84,7 +84,7 @@ class ImplicitStep(torch.autograd.Function):
             parts = _environment(
                 ctx.structure, ctx.settings, gradients[0][b], end[b], float(stiffness[b]), start[b], [x[b] for x in inputs], wanted
             )
-            by_stiffness[b] += factor[b] * parts[0]
+            by_stiffness[b] += factor[b] * parts[0]  # type: ignore[operator]
             for tensor, part in zip(out, parts[1:], strict=True):
                 if tensor is not None and part is not None:
                     tensor[b] = part
@@ -93,9 +93,11 @@ class ImplicitStep(torch.autograd.Function):
 
 def step_data(settings: Settings, start: Tensor, *inputs: Tensor) -> StepData:
     """One environment's part of what `ImplicitStep` takes, the stiffness of contact left out."""
-    predicted, reference, target, mass, load, friction, *parameters = inputs
-    arrays = (tensor.contiguous().numpy() for tensor in (start, predicted, reference, target, mass, load, friction))
-    return StepData(*arrays, settings.span, [par.contiguous() for par in parameters])
+    arrays = [tensor.contiguous().numpy() for tensor in (start, *inputs[:6])]
+    before, predicted, reference, target, mass, load, friction = arrays
+    return StepData(
+        before, predicted, reference, target, mass, load, friction, settings.span, [par.contiguous() for par in inputs[6:]]
+    )  # fmt: skip
 
 
 def _environment(
