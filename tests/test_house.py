@@ -221,7 +221,10 @@ def test_what_the_documents_link_to_is_there():
     assert not missing, missing
 
 
-@pytest.mark.parametrize(("document", "example"), [("add-a-material", "own_material"), ("add-a-task", "own_task"), ("inflow", "jet")])
+@pytest.mark.parametrize(
+    ("document", "example"),
+    [("add-a-material", "own_material"), ("add-a-solid", "own_solid"), ("add-a-task", "own_task"), ("inflow", "jet")],
+)
 def test_a_document_shows_its_example_as_it_is(document, example):
     """Every code block of the document marked `python` is found in the example, line for line."""
     source = (ROOT / "examples" / f"{example}.py").read_text("utf-8")

@@ -39,7 +39,8 @@ class Body:
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name:
-            raise ModelError(f"A body needs a name, a string; it is {self.name!r}.")
+            told = repr(self.name) if isinstance(self.name, str) else f"a {type(self.name).__name__}"
+            raise ModelError(f"A body needs a name, a string that is not empty; it is {told}.")
         if not isinstance(self.mesh, Mesh):
             raise ModelError(f"Body {self.name!r}: mesh is a {type(self.mesh).__name__}; it must be a Mesh, such as load_mesh reads.")
         if not len(self.mesh.faces):
@@ -50,7 +51,7 @@ class Body:
             raise MeshError(f"Body {self.name!r} has no tetrahedra; mesh its volume first, or make it a Shell or a Rigid.")
         if len(loose) and not self.may_be_loose:
             kind = "tetrahedron" if self.needs_solid else "face"
-            raise MeshError(f"Body {self.name!r} has {len(loose)} vertices that no {kind} uses ({_few(loose)}); remove them.")
+            raise MeshError(f"Body {self.name!r} has vertices that no {kind} uses ({_few(loose)}); remove them.")
         if self.needs_closed and not report.closed:
             raise MeshError(f"Body {self.name!r} must have a closed surface: {'; '.join(report.problems())}.")
 
@@ -72,7 +73,7 @@ class Body:
             ("faces wound against their neighbours", wound, "flip them"),
         ):
             if len(ids):
-                raise MeshError(f"Body {self.name!r} has {len(ids)} {kind}{which} ({_few(np.asarray(ids))}); {advice}.")
+                raise MeshError(f"Body {self.name!r} has {kind}{which} ({_few(np.asarray(ids))}); {advice}.")
         return report
 
     def _require_fields(self, **shapes: tuple[tuple[int, ...], ...]) -> None:

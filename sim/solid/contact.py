@@ -118,7 +118,8 @@ class ContactSurface:
         )
         self._mesh.can_collide = self._filter()
         self._set_areas(np.asarray(vertices, np.float64), len(rim))
-        self._broad, self._narrow = ipctk.LBVH(), ipctk.AdditiveCCD()
+        # A pair that grazes on a long way takes millions of iterations; where it has come by then it may go on from in the next step.
+        self._broad, self._narrow = ipctk.LBVH(), ipctk.AdditiveCCD(max_iterations=10_000)
         self._reach = activation_distance / 2  # how far surfaces may move before near pairs are searched for again
         self._near, self._around = ipctk.Candidates(), np.full((V, 3), np.nan)
 

@@ -62,11 +62,12 @@ class Hyperelastic(Substance):
         )
         rest = torch.eye(3, dtype=torch.float64).expand(count, 3, 3)
         try:
-            found = [vmap(function(self.psi))(rest, material) for function in (lambda psi: psi, grad, hessian)]
+            value = vmap(self.psi)(rest, material)
+            slopes = [vmap(slope(self.psi))(rest, material) for slope in (grad, hessian) if value.shape == (count,)]
         except Exception as error:  # whatever the user's function raises
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise ModelError(f"Hyperelastic: psi fails at rest: {reason}\nIt must be psi(F, parameters) in torch operations.") from error
-        if found[0].shape != (count,) or not all(bool(torch.isfinite(value).all()) for value in found):
+        if not slopes or not all(bool(torch.isfinite(found).all()) for found in (value, *slopes)):
             raise ModelError(
                 "Hyperelastic: psi must give one number, finite at rest as its first and second derivatives are.\n"
                 "Where it has a determinant, take pliant.sim.solid.determinant; that of torch has no second derivative there."
