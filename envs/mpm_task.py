@@ -14,7 +14,7 @@ from typing_extensions import override
 
 from ..errors import OptionError
 from ..sim.mpm import EffectorControl, MpmModel, MpmSolver, MpmState
-from ..sim.mpm.rotation import rotation_matrix
+from ..sim.rotation import rotation_matrix
 from .task import Course, Settings, Task, free_box, unit_box
 
 if TYPE_CHECKING:
