@@ -113,9 +113,11 @@ class Assembly:
         diagonal = np.arange(self.n) * (self.n + 1)
         keys = np.unique(np.concatenate([diagonal, *(key[key >= 0] for key in found)]))
         self.pattern = Pattern(keys, self.n)
-        # Blocks are read in the order in which their entries lie in the matrix: a sum over runs, the same every time.
-        self._slots = [np.where(key >= 0, np.searchsorted(keys, key), len(keys)) for key in found]
-        self._slot = np.concatenate([slot.ravel() for slot in self._slots]) if self._slots else np.empty(0, dtype=np.int64)
+        flat = np.concatenate([key.ravel() for key in found])
+        taken = np.flatnonzero(flat >= 0)
+        # A product with this adds the entries of all blocks up; it takes a third of the time of a bincount.
+        ones = np.ones(len(taken))
+        self._gather = sp.csr_matrix((ones, (np.searchsorted(keys, flat[taken]), taken)), (len(keys), len(flat)))
 
     def _keys(self, pattern: Ints) -> Ints:
         """`column * n + row` of every entry of every block [m, k, k], -1 above the diagonal and where an unknown is missing or not free."""
@@ -125,10 +127,7 @@ class Assembly:
 
     def sum(self, blocks: Sequence[Floats]) -> Floats:
         """The values of the matrix at the places of `pattern`, from blocks `[m, k, k]` in the order of `patterns`."""
-        if not blocks:
-            return np.zeros(len(self.pattern.keys))
-        weights = np.concatenate([block.ravel() for block in blocks])
-        return sums(self._slot, weights, len(self.pattern.keys) + 1)[:-1]
+        return self._gather @ np.concatenate([block.ravel() for block in blocks])
 
     def times(self, blocks: Sequence[Floats], vector: Floats) -> Floats:
         """The product of the whole matrix [U, U], fixed unknowns included, with a vector `[U]`."""

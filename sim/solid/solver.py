@@ -11,7 +11,7 @@ import scipy.sparse as sp
 import torch
 from torch import Tensor
 
-from ...errors import ModelError, ShapeError, StepError
+from ...errors import DeviceError, ModelError, ShapeError, StepError
 from ..core import Capabilities, Outcome, Solver, keep_failed, same_shape
 from ..rotation import rotation_matrix, turned
 from ..runtime import start
@@ -56,7 +56,9 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
 
     def __init__(self, model: SolidModel) -> None:
         super().__init__(model)
-        start("cpu")
+        backend = start("cpu")
+        if backend != "cpu":
+            raise DeviceError(f"The implicit solver computes in double precision on the CPU, not on {backend}; unset PLIANT_BACKEND.")
         self._parts, self._unknowns = make_parts(model)
         self._nodes = model.node_total
         held = np.concatenate([model.held().ravel(), *(part.held_rotations() for part in self._parts)])
