@@ -538,7 +538,7 @@ def test_materials():
     assert materials.ShellMaterial(torch.tensor([1e9, 2e9]), 0.3, 1e-4, 800.0).youngs_modulus.shape == (2,)
     good = {"youngs_modulus": 1e9, "poisson_ratio": 0.3, "thickness": 1e-4, "density": 800.0}
     bad = [("youngs_modulus", 0.0), ("youngs_modulus", 1e15), ("youngs_modulus", torch.tensor([1e9, math.nan])), ("poisson_ratio", 0.5)]
-    bad += [("poisson_ratio", -1.0), ("thickness", 0.1), ("thickness", -1e-4), ("density", math.inf), ("yield_curvature", 0.0)]
+    bad += [("poisson_ratio", -1.0), ("thickness", math.nan), ("thickness", -1e-4), ("density", math.inf), ("yield_curvature", 0.0)]
     bad += [("yield_curvature", math.nan), ("hardening", -0.1), ("hardening", math.inf), ("membrane", "rubber"), ("bending", "none")]
     for name, value in bad:
         with pytest.raises(ModelError, match=name):

@@ -461,6 +461,32 @@ def test_a_failed_environment_is_frozen_and_marked_while_the_others_go_on():
     assert same_bits(end[0], play(s, start[0], steps=3))
 
 
+def test_parameters_that_differ_between_environments_stay_with_theirs_where_one_fails():
+    """Moduli, weights and clamps of three environments, of which the second fails at once."""
+    steep = torch.tensor([0.1, 0.2, 0.3], dtype=F64)
+    way = torch.stack([-torch.cos(steep), 0 * steep, -torch.sin(steep)], 1)
+    values = {"E": torch.tensor([2e7, 3e7, 4e7], dtype=F64), "gravity": GRAVITY * torch.tensor([[0.5], [1.0], [1.5]]), "way": way}
+
+    def scene(E, gravity, way):
+        given = cantilever(ShellMaterial(E, 0.3, 3e-4, 900.0), 4, 2)
+        edges = np.asarray(given["clamps"][0].edges)
+        directions = way[..., None, :].expand(*way.shape[:-1], len(edges), 3)
+        given["clamps"] = [Clamp("film", edges, directions, rest_direction=(-1.0, 0.0, 0.0))]
+        return solver(**given, gravity=gravity)
+
+    together = scene(**values)
+    state = together.initial_state(3)
+    broken = state.velocity.clone()
+    broken[1] = math.nan
+    end = state.replace(velocity=broken)
+    for _ in range(2):
+        end = together.step(end, together.rest_control(3))
+    assert end.outcomes() == [Outcome.OK, Outcome.NOT_FINITE, Outcome.OK]
+    for b in (0, 2):
+        alone = scene(**{name: value[b] for name, value in values.items()})
+        assert same_bits(end[b], play(alone, alone.initial_state(), steps=2))
+
+
 def test_a_control_that_is_not_finite_is_told_and_an_all_failed_batch_stays_as_it_is():
     s, start = failing()
     control = s.rest_control(3)

@@ -211,7 +211,13 @@ def grip(attached, name="grip", position=NONE):
 
 BAD_MODELS = [
     ({"bodies": []}, "at least one body"),
-    ({"bodies": [BAR.mesh]}, "holds a Mesh; it must hold Shell, Solid, Rigid and Kinematic"),
+    ({"bodies": [BAR.mesh]}, "bodies must be a list of Shell, Solid, Rigid and Kinematic bodies; there is a Mesh"),
+    ({"bodies": BAR}, "bodies must be a list of .*; there is a Solid"),
+    ({"handles": grip({"bar": [0]})}, "handles must be a list of Handles; there is a Handle"),
+    ({"pins": [None]}, "pins must be a list of Pins; there is a NoneType"),
+    ({"pins": Pin("bar")}, "pins must be a list of Pins; there is a Pin"),
+    ({"clamps": [Pin("film")]}, "clamps must be a list of Clamps; there is a Pin"),
+    ({"contact": True}, "contact is a bool; it must be a Contact, or None"),
     ({"bodies": [BAR, BAR]}, "Two bodies have the name 'bar'; give each its own"),
     ({"dt": -0.01}, "dt is -0.01"),
     ({"dt": 0.0}, "dt is 0.0"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -50,9 +51,14 @@ class SolidModel:
     max_iterations: int = 500
 
     def __post_init__(self) -> None:
-        for body in self.bodies:
-            if not isinstance(body, Body):
-                raise ModelError(f"bodies holds a {type(body).__name__}; it must hold Shell, Solid, Rigid and Kinematic bodies.")
+        for name, kind in (("bodies", Body), ("handles", Handle), ("pins", Pin), ("clamps", Clamp)):
+            value = getattr(self, name)
+            strange = [entry for entry in value if not isinstance(entry, kind)] if isinstance(value, list | tuple) else [value]
+            if strange:
+                wanted = "Shell, Solid, Rigid and Kinematic bodies" if kind is Body else f"{kind.__name__}s"
+                raise ModelError(f"{name} must be a list of {wanted}; there is a {type(strange[0]).__name__}.")
+        if not isinstance(self.contact, Contact | None):
+            raise ModelError(f"contact is a {type(self.contact).__name__}; it must be a Contact, or None.")
         if not len(self.bodies):
             raise ModelError("A model needs at least one body.")
         _different("bodies", [body.name for body in self.bodies])
@@ -61,8 +67,7 @@ class SolidModel:
             raise ModelError(f"integrator is {self.integrator!r}; it must be one of {', '.join(INTEGRATORS)}.")
         positive("dt", self.dt)
         positive("tolerance", self.tolerance)
-        if self.max_iterations < 1:
-            raise ModelError(f"max_iterations is {self.max_iterations}; it must be at least 1.")
+        positive("max_iterations", self.max_iterations)
         self._check_held()
         for clamp in self.clamps:
             if not isinstance(self.body(clamp.body), Shell):
@@ -125,7 +130,7 @@ class SolidModel:
             )
             yield from (("friction", value, ()) for value in (friction.values() if isinstance(friction, Mapping) else [friction]))
 
-    @property
+    @cached_property
     def environments(self) -> int | None:
         """For how many environments parameters are given; None where all are alike, so that any number may run."""
         sizes = [len(value) for _, value, shape in self.parameters() if np.ndim(value) > len(shape)]

@@ -297,6 +297,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         They are kinetic, elastic (in shells: what is stored and what plastic flow took in the last step), gravity (zero where all nodes are
         at the origin) and contact.
         """
+        state = state.detach()
         self._check(state, self.rest_control(state.batch))
         with torch.no_grad():
             task = self._task(state, self.rest_control(state.batch), None)
@@ -326,6 +327,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
 
         The energy is that of elasticity and contact under dead loads, without inertia or friction; its Hessian's inertia is read off L D L'.
         """
+        state = state.detach()
         self._check(state, self.rest_control(state.batch))
         with torch.no_grad():
             task = self._task(state, self.rest_control(state.batch), None)
