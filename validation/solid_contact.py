@@ -11,17 +11,17 @@ import torch
 from ..sim.core import Outcome
 from ..sim.mesh import Mesh
 from ..sim.mesh_shapes import ball, sheet, tetrahedral_box
-from ..sim.shell import ShellMaterial, card, cloth, foil, leather, paper, plastic_film
+from ..sim.shell import ShellMaterial, card, cloth, leather, paper, plastic_film
 from ..sim.solid import Contact, Handle, Kinematic, Rigid, Shell, Solid, SolidControl, SolidModel, SolidSolver, StableNeoHookean
 from ..sim.solid.bodies import Body
 from .case import Check, Measured, case, require_range
 
-SHEETS = (paper, card, cloth, leather, plastic_film, foil)
-SIDE, CELLS = 0.08, 5
+SHEETS = (paper, card, cloth, leather, plastic_film)
+SIDE, CELLS = 0.08, 4
 
 
 @case("solid.no_penetration", source="None is allowed; edges against triangles, without the solver's collision detection", tolerance=0.0)
-def no_penetration(count: int = 20, seed: int = 0, steps: int = 18) -> Measured:
+def no_penetration(count: int = 20, seed: int = 0, steps: int = 12) -> Measured:
     """Random sheets that are dropped on obstacles, with a block on top, or folded over by a gripper.
 
     Args:
@@ -79,7 +79,7 @@ def _drop(random: np.random.Generator) -> SolidSolver:
 
 def _fold(random: np.random.Generator, steps: int) -> tuple[SolidSolver, Callable[[float], SolidControl]]:
     """A sheet on a table whose end a gripper turns over upon the rest of it, and presses."""
-    strip = sheet(SIDE, 0.03, 8, 3, irregular=True)
+    strip = sheet(SIDE, 0.03, 8, 2, irregular=True)
     end = strip.vertices[:, 0] > SIDE - 0.011
     table = sheet(0.6, 0.6, 2, 2)
     bodies: list[Body] = [
@@ -114,7 +114,7 @@ def _soft(random: np.random.Generator) -> ShellMaterial:
 
 def _solver(bodies: list[Body], random: np.random.Generator, handles: list[Handle]) -> SolidSolver:
     contact = Contact(activation_distance=1e-3, offset=2e-4, friction=float(random.uniform(0.0, 0.8)), friction_speed=1e-2)
-    return SolidSolver(SolidModel(bodies, dt=0.004, contact=contact, handles=handles, tolerance=1e-5, max_iterations=3000))
+    return SolidSolver(SolidModel(bodies, dt=0.004, contact=contact, handles=handles, tolerance=1e-3, max_iterations=3000))
 
 
 def _rotation(random: np.random.Generator) -> np.ndarray:
