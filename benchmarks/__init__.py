@@ -75,6 +75,7 @@ def _bench(place: str) -> Callable[[], list[Row]]:
 
 BENCHES: dict[str, Callable[[], list[Row]]] = {
     "mpm": _bench("pliant.benchmarks.mpm:bench"),
+    "shell": _bench("pliant.benchmarks.shell:bench"),
     "gradients": _bench("pliant.benchmarks.gradients:bench"),
 }
 """Every benchmark by name."""

@@ -9,22 +9,18 @@ Every scene has processes of its own, since Taichi compiles once in a process an
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ..storage import write_whole
 from . import Row
 from .mpm_ours import CELLS, DT, STAGES, SUBSTEPS
+from .report import machine, page, write_page
 from .workers import Worker, WorkerError, peer_python
 
 __all__ = ["COMMAND", "SIZES", "STAGES", "Size", "bench", "cold_rows", "has_peer", "rollout_rows", "scene_rows", "stage_rows", "table"]
@@ -148,14 +144,14 @@ def cold_rows(material: str, count: int, cache: str, peer: bool) -> list[Row]:
         with _ours(TI_OFFLINE_CACHE_FILE_PATH=cache) as ours:
             ours.ask("make", material=material, count=count)
             ours.ask("gradient")
-            seconds = time.perf_counter() - ours.started
+            seconds = ours.age()
         other_seconds = None
         if peer and material == "elastic":
             with _peer(QD_OFFLINE_CACHE_FILE_PATH=f"{cache}-{PEER}") as other:
                 if _made(other, size, True):
                     try:
                         other.ask("gradient")
-                        other_seconds = time.perf_counter() - other.started
+                        other_seconds = other.age()
                     except WorkerError as error:
                         print(f"{PEER}, {material}, first gradient: {error}", file=sys.stderr)
         rows.append(_row(f"{material} first gradient, {kind} cache", size.words, seconds, "s", peer=other_seconds))
@@ -232,44 +228,17 @@ def _row(what: str, size: str, ours: float, unit: str, *, peer: float | None = N
 
 def table(rows: Sequence[Row]) -> str:
     """The rows in Markdown, with the machine and what ran on it."""
-    code = "from importlib.metadata import version; print(version('genesis-world'))"
-    found = subprocess.run([peer_python(), "-c", code], check=False, capture_output=True, text=True)
-    peer = f"genesis-world {found.stdout.strip()}" if found.returncode == 0 else "no peer"
-    import taichi
-    import torch
-
-    versions = f"taichi {'.'.join(map(str, taichi.__version__))}, torch {torch.__version__.split('+')[0]}, {peer}"
-    lines = [
-        "# MPM: speed and memory",
-        "",
+    notes = [
         f"`{COMMAND}`",
-        f"{os.cpu_count()} cores, {platform.machine()}; {versions}. f32, {SUBSTEPS} substeps of {DT:g} s a control step.",
+        f"{machine('genesis-world')} f32, {SUBSTEPS} substeps of {DT:g} s a control step.",
         "Ours and the peer took turns in one run, the peer on all cores too. A gradient runs its substeps once more; that is counted.",
         "A ratio above 1 means that ours is better.",
-        "",
-        "| what | size | ours | Genesis | unit | ratio |",
-        "|---|---|---|---|---|---|",
     ]
-    for row in rows:
-        other = "" if row.peer is None else f"{row.peer:.3g}"
-        ratio = "" if row.ratio is None else f"{row.ratio:.1f}"
-        lines.append(f"| {row.what} | {row.size} | {row.ours:.3g} | {other} | {row.unit} | {ratio} |")
-    return "\n".join(lines) + "\n"
+    return page("MPM: speed and memory", notes, rows, "Genesis")
 
 
 COMMAND = "python -m pliant.benchmarks.mpm --out docs/results/mpm.md"
 
 
-def main() -> None:
-    """Reads the command line, measures, and writes the table."""
-    parser = argparse.ArgumentParser(description="MPM, ours beside Genesis, as a table.")
-    parser.add_argument("--out", type=Path, default=None, help="where the table goes, besides the screen")
-    given = parser.parse_args()
-    text = table(bench())
-    print(text)
-    if given.out is not None:
-        write_whole(given.out, lambda file: file.write(text.encode()))
-
-
 if __name__ == "__main__":
-    main()
+    write_page("MPM, ours beside Genesis, as a table.", lambda: table(bench()))

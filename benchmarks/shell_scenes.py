@@ -73,7 +73,7 @@ def folding(bending: str = "mid_edge") -> SolidModel:
     centre = np.array([0.018, 0.0, 2 * BEND + 2 * LIFT + TIP])
     rim = np.flatnonzero(tip.vertices[:, 2] > -1e-9)
     tip = Mesh(tip.vertices + centre, tip.faces, tip.tetrahedra)
-    friction = {("strip", "strip"): 5.0, ("strip", "tip"): 5.0, ("strip", "table"): 0.2}
+    friction = {("strip", "strip"): 0.1, ("strip", "tip"): 5.0, ("strip", "table"): 0.2}
     return SolidModel(
         [
             Shell(strip, "strip", material=material),
@@ -95,33 +95,41 @@ def folding_velocity(step: int) -> tuple[float, float, float]:
         return (0.0, 0.0, -0.5e-3 / DT)
     return (0.8e-3 / DT, 0.0, -0.15e-3 / DT)
 
+
 # ---- sheets
 
 SIDE = 0.3
 """[m]."""
-import os
-
-FR=float(os.environ.get("FR","0.3"))
-BALL=float(os.environ.get("BALL","0.08"))
+BALL = 0.1
 """Radius [m]."""
-RUBBER = ShellMaterial(1e6, 0.3, 1e-3, 1100.0)
-"""A sheet of silicone of 1 mm; it bends under its weight over 2 cm, (D / (rho h g))^(1/3), so that coarse meshes resolve it too."""
-SHEETS = {"rubber": RUBBER, "thick": ShellMaterial(1e6, 0.3, 3e-3, 1100.0), "mid": ShellMaterial(1e6, 0.3, 2e-3, 1100.0), "paper": ShellMaterial(4e9, 0.3, 1e-4, 800.0)}
+CENTRE = (SIDE / 2, SIDE / 2, -BALL - 1.5 * REACH)
+"""Of the ball, whose top is a little below the middle of the sheet [m]."""
+FRICTION = 0.3
+SHEETS = {
+    "rubber": ShellMaterial(5e6, 0.45, 1e-3, 1100.0, membrane="neo_hookean"),
+    "paper": ShellMaterial(4e9, 0.3, 1e-4, 800.0, membrane="neo_hookean"),
+}
+"""Both bend under their own weight over 4 to 8 cm, (D / (rho h g))^(1/3), so that coarse meshes resolve it too."""
 
 
 def sheet_scene(
-    kind: str, cells: int, *, material: str = "rubber", bending: str = "mid_edge", dt: float = DT, integrator: str = "implicit_euler", **more: Any
+    kind: str, cells: int, *, material: str = "rubber", bending: str = "mid_edge", self_contact: bool = True, **given: Any
 ) -> SolidModel:
-    """A square sheet of cells x cells x 2 triangles, flat at the start, that falls: "hanging" from two corners, or "draped" over a ball."""
-    mesh = sheet(SIDE, SIDE, cells, cells)
-    body = Shell(mesh, "sheet", material=dataclasses.replace(SHEETS[material], bending=bending))
-    common: dict[str, Any] = {"dt": dt, "integrator": integrator, **more}
+    """A square sheet, flat at the start, that falls.
+
+    Args:
+        kind: "hanging" from two corners, or "draped" over a ball.
+        cells: along each side, of two triangles each.
+        material: a name of `SHEETS`.
+        bending: "mid_edge" or "hinge".
+        self_contact: whether a draped sheet touches itself.
+        given: what else `SolidModel` takes; by default `dt` is 5 ms.
+    """
+    given = {"dt": DT, **given}
+    body = Shell(sheet(SIDE, SIDE, cells, cells), "sheet", material=dataclasses.replace(SHEETS[material], bending=bending))
     if kind == "hanging":
-        return SolidModel([body], pins=[Pin("sheet", [0, cells])], **common)
-    return SolidModel([body, Kinematic(obstacle(), "ball")], contact=Contact(REACH, friction=FR, self_contact=()), **common)
-
-
-def obstacle() -> Mesh:
-    """The ball, whose top is a little below the middle of the sheet."""
-    mesh = ball(BALL, finer=3)
-    return Mesh(mesh.vertices + np.array([SIDE / 2, SIDE / 2, -BALL - 1.5 * REACH]), mesh.faces)
+        return SolidModel([body], pins=[Pin("sheet", [0, cells])], **given)
+    obstacle = ball(BALL, finer=3)
+    obstacle = Mesh(obstacle.vertices + np.array(CENTRE), obstacle.faces)
+    contact = Contact(REACH, friction=FRICTION, self_contact=None if self_contact else ())
+    return SolidModel([body, Kinematic(obstacle, "ball")], contact=contact, **given)

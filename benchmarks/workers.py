@@ -49,6 +49,10 @@ class Worker:
             env={**os.environ, **(environment or {})},
         )
 
+    def age(self) -> float:
+        """Seconds since it was started."""
+        return time.perf_counter() - self.started
+
     def ask(self, what: str, **given: Any) -> Any:
         """The worker's answer to the request `what`."""
         process = self._process
