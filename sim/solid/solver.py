@@ -148,13 +148,12 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         return SolidControl(still, still.clone(), torch.zeros(batch, self._nodes, 3, dtype=torch.float64))
 
     def pose(self, state: SolidState, name: str) -> tuple[Tensor, Tensor]:
-        """Where a rigid body is: its centre of mass [B, 3] and the matrix [B, 3, 3] that took its vertices there, a rotation up to the
-        body's stiffness.
+        """Where a rigid body is: its centre of mass [B, 3], and what turned its mesh there [B, 3, 3], a rotation up to the body's stiffness.
 
         Raises:
             ModelError: if the body is not Rigid.
         """
-        part = self._parts[[body.name for body in self.model.bodies].index(self.model.body(name).name)]
+        part = self._part(name)
         if not isinstance(part, RigidPart):
             raise ModelError(f"Body {name!r} is a {type(part.body).__name__}; only a Rigid has a pose. Its vertices are nodes({name!r}).")
         corner = state.position[:, part.nodes]
@@ -162,12 +161,12 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
 
     def vertices(self, state: SolidState, name: str) -> Tensor:
         """Places of the vertices of a body's mesh [B, V, 3] [m]."""
-        part = self._parts[[body.name for body in self.model.bodies].index(self.model.body(name).name)]
+        part = self._part(name)
         corner = state.position[:, part.nodes]
         return torch.from_numpy(part.barycentric()) @ corner if isinstance(part, RigidPart) else corner
 
     def intersections(self, state: SolidState) -> list[list[tuple[tuple[int, ...], tuple[int, ...]]]]:
-        """Edges that pass through triangles, in every environment: the nodes of both. Found by a test of its own, for checks and doubts.
+        """Edges that pass through triangles, in every environment: the surface's vertices of both. Found by a test of its own, for checks and doubts.
 
         Raises:
             ModelError: if the model has no contact.
@@ -177,6 +176,10 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             raise ModelError("The model has no contact, so it has no contact surface; give it contact=Contact(...).")
         place = [structure.embedding @ position.detach().numpy() for position in state.position]
         return [structure.surface.intersections(X) for X in place]
+
+    def _part(self, name: str) -> Part:
+        self.model.body(name)
+        return next(part for part in self._parts if part.body.name == name)
 
     def _rows(self) -> list[int]:
         return [part.bending_elements for part in self._parts]
