@@ -46,11 +46,8 @@ class Fall(NamedTuple):
 
 FALLS = (
     Fall("hanging", "rubber", 16, 0.25),
-    Fall("hanging", "rubber", 32, 0.25),
     Fall("hanging", "paper", 16, 0.25),
-    Fall("hanging", "paper", 32, 0.25),
     Fall("draped", "rubber", 16, 0.15, (0.05, 0.02), 400),
-    Fall("draped", "rubber", 32, 0.15, (0.05, 0.02), 400),
 )
 """Later the folds of thin sheets depend on every detail, and nobody's converge. On the ball the laws of contact differ by about 1 %."""
 

@@ -36,6 +36,8 @@ CROWDED = 0.05
 """Where a gap falls below this share of the activation distance, the barrier is too soft."""
 STIFFEN = 4.0
 """By how much it is stiffened then."""
+REST = 5
+"""At least so many iterations lie between two stiffenings within a minimisation."""
 MOST_STIFFENINGS = 12
 """How often in a step: 1.7e7 times in all."""
 
@@ -93,6 +95,7 @@ class _Run:
         self.free = self.structure.free
         self.held = np.setdiff1d(np.arange(len(self.u)), self.free)
         self.iterations = self.factorizations = self.stiffened = self.rounds = 0
+        self.cornered = False
 
     def touching(self) -> int:
         """How many pairs are within reach of each other."""
@@ -149,7 +152,7 @@ class _Run:
 
     def minimise(self, limit: float) -> None:
         """Newton's method with a line search on the potential, until it moves nothing by more than `limit` [m]."""
-        energy, share = None, 1.0
+        energy, share, rested = None, 1.0, -REST
         while True:
             self.count()
             ahead = self.data.target[self.held] - self.u[self.held]
@@ -163,6 +166,10 @@ class _Run:
                 self.u = self.u + self.reach(direction) * direction
                 return
             share = self.reach(direction)
+            if share < 0.1 and self.iterations >= rested + REST and self.too_soft():
+                self.stiffen()  # or the gap would shrink on, in ever shorter steps
+                energy, rested = None, self.iterations
+                continue
             if driven:
                 share = self.drive(direction, share)
                 energy = None
@@ -170,6 +177,7 @@ class _Run:
             if energy is None:
                 energy = self.potential.energy(self.u)
             share, energy = self.search(direction, share, slope, energy)
+            self.cornered = share < 0.05 and not exact
             self.u = self.u + share * direction
             if small and arrived:
                 return
@@ -212,7 +220,8 @@ class _Run:
         if not np.isfinite(gradient).all():
             raise _StuckError
         out = np.zeros_like(self.u)
-        for project in (False, True):
+        # Where projected blocks led nowhere, the exact Hessian with a raised diagonal is tried in their place.
+        for project in (False,) if self.cornered else (False, True):
             blocks = self.potential.blocks(self.u, project)
             contact = self.potential.contact_matrices(self.u, project)
             pull = gradient
@@ -221,10 +230,10 @@ class _Run:
                 out[self.held] = ahead
                 pull = gradient + self.structure.assembly.times(blocks, out) + sum(matrix.times(out) for matrix in contact)
             pattern, values = self.potential.matrix(blocks, contact)
-            factor = self.factor(pattern, values, last=project)
+            factor = self.factor(pattern, values, last=project or self.cornered)
             if factor is not None:
                 out[self.free] = -factor.solve(pull[self.free])
-                return out, not project, float(out[self.free] @ gradient[self.free])
+                return out, not project and not self.cornered, float(out[self.free] @ gradient[self.free])
         raise _StuckError
 
     def factor(self, pattern: Pattern, values: Floats, last: bool) -> rslab.Ldlt | None:
@@ -240,7 +249,7 @@ class _Run:
             return None
         diagonal = pattern.keys % (self.structure.assembly.n + 1) == 0
         raised = 1e-9 * float(np.abs(values[diagonal]).mean())
-        for _ in range(8):
+        for _ in range(10):
             self.factorizations += 1
             factor = pattern.factor(values + np.where(diagonal, raised, 0.0))
             if factor is not None and factor.inertia[0] == self.structure.assembly.n:
