@@ -150,7 +150,7 @@ def batch_rows(batch: int, cells: int, warm: int = 3, steps: int = 8) -> list[Ro
     ]
 
 
-def match_rows(falls: Sequence[Fall], rounds: int, peer: bool, limit: float = 12.0) -> list[Row]:
+def match_rows(falls: Sequence[Fall], rounds: int, peer: bool, limit: float = 20.0) -> list[Row]:
     """Sheets at matched error; see `shell_match`."""
     rows = []
     for fall in falls:

@@ -137,7 +137,7 @@ def fastest(tried: Iterable[Trial], share: float) -> Trial | None:
     return min((trial for trial in tried if trial.error <= share), key=lambda trial: trial.seconds, default=None)
 
 
-def fall_rows(fall: Fall, ours: Worker, peers: dict[str, Worker], *, limit: float = 30.0, rounds: int = 3) -> list[Row]:
+def fall_rows(fall: Fall, ours: Worker, peers: dict[str, Worker], *, limit: float = 20.0, rounds: int = 3) -> list[Row]:
     """Seconds of computing for each share of the sheet's size, ours beside each solver of the peer's."""
     mine, *others = sides(fall, ours, peers)
     exact = Side("ours", ours, {**mine.given, "tolerance": 1e-4}, (), 0)
@@ -163,7 +163,9 @@ def fall_rows(fall: Fall, ours: Worker, peers: dict[str, Worker], *, limit: floa
         if own is None:
             print(f"{fall.words}: ours did not come within {share:.0%} of the reference in {limit:g} s", file=sys.stderr)
             continue
-        rows += [_row(fall, share, own, side, times) for side in entrants[1:] or [None]]
+        rows += [_row(fall, share, own, side, times) for side in entrants[1:]]
+        if len(entrants) == 1:
+            rows.append(_row(fall, share, own, None, times))
     return rows
 
 

@@ -107,7 +107,7 @@ class Scene:
         analyze = stopwatch.wrapped(rslab.analyze, factoring)
 
         def symbolic(*args: Any, **named: Any) -> Any:
-            found = Watched(analyze(*args, **named), stopwatch, factoring, "factor")
+            found: Any = Watched(analyze(*args, **named), stopwatch, factoring, "factor")
             factor = found.factor
             found.factor = lambda values: Watched(factor(values), stopwatch, factoring, "solve", "solve_transpose")
             return found
