@@ -262,7 +262,7 @@ def test_a_time_limit_is_a_budget_of_its_own():
     began = time.perf_counter()
     found = json.loads(cli("optimize", "toy:Reach", "--time-limit", 0.5, "--no-video", "--json").stdout)
     assert found["settings"]["iterations"] is None
-    assert found["metrics"]["seconds"] >= 0.5
+    assert found["metrics"]["seconds"] >= 0.49  # two clocks are read
     assert time.perf_counter() - began < 60
 
 
