@@ -22,6 +22,13 @@ def sums(places: Ints, values: Floats, count: int) -> Floats:
     return np.bincount(places, values, count).astype(np.float64, copy=False)
 
 
+def _joined(keys: Ints, more: Ints) -> Ints:
+    """Ascending keys with more of them, which are none of them yet but may repeat; much faster than numpy's union."""
+    more = np.sort(more)
+    more = more[np.append(True, more[1:] != more[:-1])]
+    return np.insert(keys, np.searchsorted(keys, more), more)
+
+
 class Triplets(NamedTuple):
     """A sparse matrix [U, U] as rows, columns and values; entries of one place add up."""
 
@@ -51,7 +58,7 @@ class Pattern:
         self.on_diagonal = keys % (n + 1) == 0
         self._symbolic: rslab.LdltSymbolic | None = None
         self._lu: rslab.LuSymbolic | None = None
-        self._general: tuple[Ints, Ints, Ints] | None = None
+        self._general: tuple[Ints, Ints, Ints, Ints] | None = None
 
     def lower(self, data: Floats) -> sp.csc_matrix:
         """The lower triangle with values `data`."""
@@ -61,26 +68,34 @@ class Pattern:
 
     def lu(self, data: Floats, extra: Triplets) -> rslab.Lu | None:
         """L U of the symmetric matrix plus `extra` [n, n], whose places and their mirror images are in the pattern; None if it is singular."""
-        columns, rows = np.divmod(self.keys, self.n)
         if self._general is None:
-            mirrored = rows * self.n + columns
-            keys = np.union1d(self.keys, mirrored)
-            self._general = keys, np.searchsorted(keys, self.keys), np.searchsorted(keys, mirrored)
-        keys, lower, upper = self._general
+            self._general = self._mirrored()
+        keys, lower, upper, below = self._general
         values = sums(np.searchsorted(keys, extra.columns * self.n + extra.rows), extra.values, len(keys))
         values[lower] += data
-        apart = lower != upper  # all but the diagonal
-        values[upper[apart]] += data[apart]
+        values[upper] += data[below]
         if not np.isfinite(values).all():
             return None
-        columns, rows = np.divmod(keys, self.n)
-        matrix = sp.csc_matrix((values, rows, np.searchsorted(columns, np.arange(self.n + 1))), (self.n, self.n))
         try:
             if self._lu is None:
+                columns, rows = np.divmod(keys, self.n)
+                matrix = sp.csc_matrix((values, rows, np.searchsorted(columns, np.arange(self.n + 1))), (self.n, self.n))
                 self._lu = rslab.analyze(matrix, path="lu", ordering="amd")
             return self._lu.factor(values)
         except RuntimeError:
             return None
+
+    def _mirrored(self) -> tuple[Ints, Ints, Ints, Ints]:
+        """The keys of both triangles, where the lower one and what is above the diagonal lie among them, and what that mirrors."""
+        columns, rows = np.divmod(self.keys, self.n)
+        below = np.flatnonzero(columns != rows)
+        below = below[np.lexsort((columns[below], rows[below]))]  # in the order in which the mirror images lie
+        low, high = self.keys, rows[below] * self.n + columns[below]
+        lower = np.arange(len(low)) + np.searchsorted(high, low)
+        upper = np.arange(len(high)) + np.searchsorted(low, high)
+        keys = np.empty(len(low) + len(high), dtype=np.int64)
+        keys[lower], keys[upper] = low, high
+        return keys, lower, upper, below
 
     def factor(self, data: Floats) -> rslab.Ldlt | None:
         """L D L^T of the matrix; None where it is singular or not finite."""
@@ -169,7 +184,7 @@ class Growing:
         at = np.searchsorted(self._pattern.keys, keys)
         known = self._pattern.keys[np.minimum(at, len(self._pattern.keys) - 1)] == keys
         if not known.all():
-            self._pattern = Pattern(np.union1d(self._pattern.keys, keys), assembly.n)
+            self._pattern = Pattern(_joined(self._pattern.keys, keys[~known]), assembly.n)
             self._old_at = np.searchsorted(self._pattern.keys, assembly.pattern.keys)
             at = np.searchsorted(self._pattern.keys, keys)
         total = sums(at, values, len(self._pattern.keys))
