@@ -122,7 +122,8 @@ def explore(side: Side, fall: Fall, reference: np.ndarray, limit: float) -> None
     It stops too where a run takes longer than `limit` [s], or than one that reached the finest share.
     """
     for settings in side.families:
-        steps, errors = side.first, []
+        steps = side.first
+        errors: list[float] = []
         while not _stalls(errors):
             seconds, place = side.runs(fall, settings, steps)
             error = distance(place, reference)
