@@ -22,7 +22,7 @@ from .workers import Worker, WorkerError, peer_python
 
 __all__ = ["COMMAND", "batch_rows", "bench", "cold_rows", "folding_rows", "has_peer", "match_rows", "size_rows", "table"]
 
-ONE_CORE = {"PLIANT_THREADS": "1", "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
+ONE_THREAD = {"PLIANT_THREADS": "1", "OMP_NUM_THREADS": "1"}
 OURS_COMMAND = (sys.executable, "-m", "pliant.benchmarks.shell_ours")
 PEER_SCRIPT = Path(__file__).with_name("shell_newton.py")
 NO_PEER = (
@@ -172,13 +172,13 @@ def has_peer() -> bool:
 
 @contextmanager
 def _ours(**environment: str) -> Iterator[Worker]:
-    with Worker(OURS_COMMAND, {**ONE_CORE, **environment}) as worker:
+    with Worker(OURS_COMMAND, {**ONE_THREAD, **environment}, one_core=True) as worker:
         yield worker
 
 
 @contextmanager
 def _peer(**environment: str) -> Iterator[Worker]:
-    with Worker((peer_python(), str(PEER_SCRIPT)), {**ONE_CORE, **environment}) as worker:
+    with Worker((peer_python(), str(PEER_SCRIPT)), {**ONE_THREAD, **environment}, one_core=True) as worker:
         yield worker
 
 

@@ -117,12 +117,17 @@ def distance(place: np.ndarray, reference: np.ndarray) -> float:
 
 
 def explore(side: Side, fall: Fall, reference: np.ndarray, limit: float) -> None:
-    """Refines time steps, family by family, until the finest share is reached, or a run takes longer than `limit` or what reached it [s]."""
+    """Refines time steps, family by family, until the finest share is reached or nothing is gained any more.
+
+    It stops too where a run takes longer than `limit` [s], or than one that reached the finest share.
+    """
     for settings in side.families:
         steps = side.first
-        while True:
+        errors: list[float] = []
+        while not _stalls(errors):
             seconds, place = side.runs(fall, settings, steps)
             error = distance(place, reference)
+            errors.append(error)
             side.tried.append(Trial(seconds, error, settings, steps))
             if error <= fall.shares[-1]:
                 limit = min(limit, seconds)
@@ -130,6 +135,11 @@ def explore(side: Side, fall: Fall, reference: np.ndarray, limit: float) -> None
             if seconds > limit:
                 break
             steps += steps // 4 * 2  # half as many more, an even number
+
+
+def _stalls(errors: list[float]) -> bool:
+    """Whether the last four refinements of a sheet that has not burst gained less than a tenth."""
+    return len(errors) > 6 and 0.9 * min(errors[:-4]) < min(errors[-4:]) < 1
 
 
 def fastest(tried: Iterable[Trial], share: float) -> Trial | None:

@@ -33,12 +33,13 @@ class Worker:
     Args:
         command: how to start it.
         environment: variables besides those of this process.
+        one_core: whether it may use one core only, where the system can see to that.
 
     Raises:
         WorkerError: by `ask`, if the worker ended, or answers with an error.
     """
 
-    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str] | None = None, *, one_core: bool = False) -> None:
         self.started = time.perf_counter()
         self._process = subprocess.Popen(
             list(command),
@@ -47,6 +48,7 @@ class Worker:
             stderr=subprocess.DEVNULL,
             text=True,
             env={**os.environ, **(environment or {})},
+            preexec_fn=_to_one_core if one_core and hasattr(os, "sched_setaffinity") else None,
         )
 
     def age(self) -> float:
@@ -82,6 +84,11 @@ class Worker:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _to_one_core() -> None:
+    """Leaves this process the last core of those that it has: what libraries start of threads then shares it."""
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def serve(requests: Mapping[str, Callable[..., Any]]) -> None:

@@ -2,6 +2,7 @@
 
 import importlib.util
 import math
+import os
 import sys
 import time
 
@@ -163,6 +164,15 @@ def test_time_steps_are_refined_until_the_finest_share_is_reached_or_a_run_takes
     assert fastest([Trial(1.0, 0.5, {}, 2)], 0.1) is None
 
 
+def test_what_does_not_come_nearer_is_left(monkeypatch):
+    """First it bursts, then it stays a tenth of the side off."""
+    monkeypatch.setattr(Side, "runs", lambda side, fall, settings, steps: (1.0, np.full((1, 3), 1e9 if steps < 30 else 0.02)))
+    side = Side("ours", None, {}, ({},), 6)
+    explore(side, SMALL, np.zeros((1, 3)), 1e9)
+    assert side.tried[-5].steps >= 30
+    assert len(side.tried) < 15
+
+
 def test_the_peer_gets_the_moduli_of_the_sheet():
     given = peer_scene(Fall("draped", "paper", 2, 1.0))
     paper = SHEETS["paper"]
@@ -236,6 +246,16 @@ def test_time_goes_to_the_innermost_function():
     counted.sort()
     assert counted.index(3) == 2
     assert set(stopwatch.seconds) == {"inner", "outer", "sort"}
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="this system does not tell which cores a process has")
+def test_a_worker_can_be_kept_to_one_core():
+    code = "import json, os; input(); print(json.dumps({'value': len(os.sched_getaffinity(0))}), flush=True)"
+    found = []
+    for one_core in (True, False):
+        with Worker([sys.executable, "-c", code], one_core=one_core) as worker:
+            found.append(worker.ask("count"))
+    assert found == [1, len(os.sched_getaffinity(0))]
 
 
 def test_an_unknown_request_is_an_error():
