@@ -232,6 +232,18 @@ def test_the_projected_membrane_is_positive_for_extreme_stretch_and_poisson_rati
         assert torch.linalg.eigvalsh(blocks).min() > -1e-13 * blocks.abs().max()
 
 
+@pytest.mark.parametrize("strain", [1e-8, 1e-6, 1e-4, 0.02])
+def test_tiny_strains_have_their_energy_and_not_its_rounding(strain):
+    """Both laws are the quadratic one up to the strain itself; a difference of numbers of order one would leave 1e-16 of the modulus."""
+    rest = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.1, 0.0], [0.2, 0.9, 0.3]], dtype=F64)
+    faces = np.array([[0, 1, 2]])
+    par = membrane_parameters(rest, faces, E, NU, H)
+    u = (rest + strain * torch.tensor([[0.3, -0.5, 0.1], [-0.2, 0.4, 0.6], [0.5, 0.1, -0.3]], dtype=F64)).flatten()
+    quadratic, logarithmic = (MembraneTerm(faces, law, 9).energy(u, par) for law in LAWS)
+    assert logarithmic == pytest.approx(quadratic, rel=max(10 * strain, 1e-6))
+    assert quadratic > 0
+
+
 @pytest.mark.parametrize("name", CASES)
 def test_virtual_work_and_its_derivative_by_every_column(name):
     sheet, term, par, _ = case(name)

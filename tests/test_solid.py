@@ -35,7 +35,7 @@ from pliant.sim.mesh_shapes import boundary_edges, tetrahedral_box
 from pliant.sim.rollout import rollout
 from pliant.sim.rotation import rotation_matrix, turned
 from pliant.sim.shell import ShellMaterial
-from pliant.sim.solid import Clamp, Contact, Handle, Kinematic, Pin, Rigid, SolidSolver, SolidState
+from pliant.sim.solid import Clamp, Contact, Handle, Kinematic, Pin, Rigid, SolidModel, SolidSolver, SolidState
 from pliant.sim.solid.step import ImplicitStep
 
 CREASING = ShellMaterial(youngs_modulus=2e7, poisson_ratio=0.3, thickness=3e-4, density=900.0, yield_curvature=8.0, hardening=0.3)
@@ -573,3 +573,17 @@ def test_a_body_may_start_bent_and_away_from_its_rest_shape():
     start = s.initial_state()
     end = play(s, start)
     assert torch.allclose(end.position, start.position + torch.tensor([0.0, 0.01, 0.0], dtype=F64), atol=1e-12)
+
+
+@pytest.mark.parametrize("membrane", ["st_venant_kirchhoff", "neo_hookean"])
+@pytest.mark.parametrize("dt", [5e-3, 1e-3, 2e-4])
+def test_smaller_steps_do_not_take_more_iterations(membrane, dt):
+    """A stiff sheet that hardly stretches: the energy of a step must be told to far below that of its stretching."""
+    paper = ShellMaterial(4e9, 0.3, 1e-4, 800.0, membrane=membrane)
+    sheet = film(8, 8, 0.3, 0.3, material=paper)
+    run = SolidSolver(SolidModel([sheet], dt=dt, pins=[Pin("film", [0, 8])]))
+    state = run.initial_state()
+    for _ in range(10):
+        state = run.step(state, run.rest_control())
+        assert state.outcomes() == [Outcome.OK]
+        assert run.report[0].iterations < 40

@@ -26,17 +26,43 @@ def _frame(u: ti.template(), faces: ti.template(), par: ti.template(), f):
 
 
 @ti.func
+def _strain(f0, f1):
+    """Green's strain, its entries 00, 11, 01."""
+    return ti.Vector([f0.dot(f0) - 1, f1.dot(f1) - 1, f0.dot(f1)]) / 2
+
+
+@ti.func
+def _logarithm(e):
+    """ln det C, and tr C - 2 - ln det C, of a strain e; the second is of second order in e, and is not got as a difference of the first."""
+    q = e[0] * e[1] - e[2] * e[2]
+    s = 2 * (e[0] + e[1]) + 4 * q  # det C - 1
+    log = ti.log(1 + s)
+    rest = s - log
+    if ti.abs(s) < 0.3:
+        # With r = s / (2 + s): ln(1 + s) = 2 (r + r^3 / 3 + r^5 / 5 + ...), and s = 2 r / (1 - r).
+        r = s / (2 + s)
+        square, power, tail = r * r, r, ti.cast(0.0, ti.f64)
+        for k in range(1, 12):
+            power *= square
+            tail += power / (2 * k + 1)
+        log = 2 * (r + tail)
+        rest = 2 * (square / (1 - r) - tail)
+    return log, rest - 4 * q
+
+
+@ti.func
 def _inverse(f0, f1):
     """The inverse of C = F^T F as its entries 00, 11, 01, and the logarithm of det F."""
     a, b, c = f0.dot(f0), f1.dot(f1), f0.dot(f1)
     det = a * b - c * c
-    return ti.Vector([b / det, a / det, -c / det]), ti.log(det) / 2
+    log, _ = _logarithm(_strain(f0, f1))
+    return ti.Vector([b / det, a / det, -c / det]), log / 2
 
 
 @ti.func
 def _stress(f0, f1, mu, lam, neo):
     """The second Piola-Kirchhoff stress, its entries 00, 11, 01."""
-    e = ti.Vector([f0.dot(f0) - 1, f1.dot(f1) - 1, f0.dot(f1)]) / 2  # the last: E_01
+    e = _strain(f0, f1)
     t = lam * (e[0] + e[1])
     S = ti.Vector([2 * mu * e[0] + t, 2 * mu * e[1] + t, 2 * mu * e[2]])
     if neo:
@@ -53,11 +79,11 @@ def membrane_energy(u: A(ti.f64), faces: A(ti.i64), par: A(ti.f64), neo: ti.i32,
     for f in range(faces.shape[0]):
         f0, f1, _, _ = _frame(u, faces, par, f)
         mu, lam = par[f, 4], par[f, 5]
-        a, b, c = f0.dot(f0), f1.dot(f1), f0.dot(f1)
-        w = mu / 4 * ((a - 1) * (a - 1) + (b - 1) * (b - 1) + 2 * c * c) + lam / 8 * (a + b - 2) * (a + b - 2)
+        e = _strain(f0, f1)
+        w = mu * (e[0] * e[0] + e[1] * e[1] + 2 * e[2] * e[2]) + lam / 2 * (e[0] + e[1]) ** 2
         if neo:
-            det = ti.log(a * b - c * c)
-            w = mu / 2 * (a + b - 2 - det) + lam / 8 * det * det
+            log, rest = _logarithm(e)
+            w = mu / 2 * rest + lam / 8 * log * log
         out[f] = w
 
 
