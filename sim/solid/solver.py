@@ -137,10 +137,12 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             position, velocity, zero.expand(self._unknowns - 3 * self._nodes), zero.expand(rows, 3), zero.expand(rows),
             torch.tensor([list(handle.position) for handle in self.model.handles], dtype=torch.float64).reshape(count, 3),
             torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64).expand(count, 4),
-            position - self.model.dt * velocity, velocity,
+            position, velocity,
         )  # fmt: skip
         status = torch.zeros(batch, dtype=torch.int32)
-        return SolidState(status, *(field.expand(batch, *field.shape).clone() for field in fields), self._start_stiffness(batch))  # type: ignore[call-arg]
+        age = torch.zeros(batch, dtype=torch.int64)
+        copies = (field.expand(batch, *field.shape).clone() for field in fields)
+        return SolidState(status, *copies, self._start_stiffness(batch), age)  # type: ignore[call-arg]
 
     def rest_control(self, batch: int = 1) -> SolidControl:
         """Handles at rest, and no forces."""
@@ -242,10 +244,10 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             for part, group, bend, curvature in zip(self._parts, task.groups, *task.plastic, strict=True)
         ]
         bend, curvature = (torch.cat(pieces, 1) for pieces in zip(*plastic, strict=True))
-        velocity = (position - task.reference) / task.settings.span
+        velocity = (position - task.reference) / task.span
         return SolidState(
             status, position, velocity, end[:, 3 * self._nodes :], bend, curvature, task.centre, task.turn, state.position, state.velocity,
-            stiffness,
+            stiffness, state.age + 1,
         )  # fmt: skip
 
     def _task(self, state: SolidState, control: SolidControl, index: Tensor | None) -> _Task:
@@ -263,11 +265,12 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             owner = self._owner.clamp(min=0)
             carried = centre[:, owner] + (rotation_matrix(turn)[:, owner] @ self._arm[..., None])[..., 0]
             target = torch.where((self._owner >= 0)[:, None], carried, target)
-        span, reference, speed = model.dt, state.position, state.velocity
-        if model.integrator == "bdf2":
-            span = 2 * model.dt / 3
-            reference = (4 * state.position - state.previous_position) / 3
-            speed = (4 * state.velocity - state.previous_velocity) / 3
+        span, reference, speed = torch.full((batch, 1, 1), model.dt, dtype=torch.float64), state.position, state.velocity
+        if model.integrator == "bdf2":  # whose first step is one of implicit Euler: there is no state before it
+            first = (state.age == 0)[:, None, None]
+            span = torch.where(first, span, 2 * model.dt / 3)
+            reference = torch.where(first, reference, (4 * state.position - state.previous_position) / 3)
+            speed = torch.where(first, speed, (4 * state.velocity - state.previous_velocity) / 3)
         predicted = reference if model.integrator == "static" else reference + span * speed
 
         diagonal, off = self._mass(per)
@@ -279,7 +282,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         plastic = state.plastic_bend.split(rows, 1), state.plastic_curvature.split(rows, 1)
         groups = [part.parameters(per, *old) for part, *old in zip(self._parts, *plastic, strict=True)]
         contact = model.contact
-        settings = Settings(span, contact.activation_distance if contact else 0.0, model.tolerance, model.max_iterations)
+        settings = Settings(span.flatten().tolist(), contact.activation_distance if contact else 0.0, model.tolerance, model.max_iterations)
         rotations = state.edge_rotation
         still = torch.zeros_like(rotations)
         inputs = (
@@ -292,7 +295,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             torch.cat([load.flatten(1), still], 1),
             self._friction(per),
         )
-        return _Task(settings, inputs, groups, reference, centre, turn, plastic)
+        return _Task(settings, inputs, groups, span, reference, centre, turn, plastic)
 
     def energies(self, state: SolidState) -> dict[str, Tensor]:
         """Energies of every environment by their names [B] [J], without derivatives.
@@ -319,7 +322,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
 
     def _potential(self, task: _Task, b: int, stiffness: float) -> Potential:
         """The potential of environment b without inertia."""
-        data = step_data(task.settings, *(tensor[b].detach() for tensor in (task.inputs[0], *task.inputs[2:], *task.parameters())))
+        data = step_data(task.settings, b, *(tensor[b].detach() for tensor in (task.inputs[0], *task.inputs[2:], *task.parameters())))
         structure = dataclasses.replace(self._structure, static=True)
         potential = Potential(structure, data, Surface(structure, self._unknowns) if structure.surface is not None else None)
         potential.stiffness = stiffness
@@ -368,8 +371,9 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         b, n, h, r = state.batch, self._nodes, len(self.model.handles), sum(self._rows())
         shapes = ((b, n, 3), (b, n, 3), (b, self._unknowns - 3 * n), (b, r, 3), (b, r), (b, h, 3), (b, h, 4), (b, n, 3), (b, n, 3), (b,))
         like = self._arm
-        for name, shape in zip(state.names()[1:], shapes, strict=True):
+        for name, shape in zip(state.names()[1:-1], shapes, strict=True):
             same_shape(f"state.{name}", getattr(state, name), shape, like)
+        same_shape("state.age", state.age, (b,), torch.zeros((), dtype=torch.int64))
         for name, shape in zip(control.names(), ((b, h, 3), (b, h, 3), (b, n, 3)), strict=True):
             same_shape(f"control.{name}", getattr(control, name), shape, like)
 
@@ -381,6 +385,7 @@ class _Task:
     settings: Settings
     inputs: tuple[Tensor, ...]
     groups: list[list[Tensor]]
+    span: Tensor
     reference: Tensor
     centre: Tensor
     turn: Tensor

@@ -36,6 +36,8 @@ class SolidState(State):
     """`[B, N, 3]` [m/s]."""
     contact_stiffness: Tensor
     """Of the contact barrier `[B]` [Pa]; it grows, in steps, where bodies are pressed together too hard for it."""
+    age: Tensor
+    """Steps since the start, int64 `[B]`; the first one of BDF2 looks at no state before it."""
 
 
 @dataclasses.dataclass(frozen=True)

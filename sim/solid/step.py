@@ -7,6 +7,7 @@ At the end u of a step the force r(u; inputs) on the free unknowns is zero, so t
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -26,13 +27,13 @@ class Settings:
     """How a step is solved.
 
     Args:
-        span: the time that velocity is measured over [s].
+        spans: the time that velocity is measured over, of every environment [s].
         activation: activation distance of the barrier [m].
         tolerance: of Newton's method [m/s].
         most: its iterations.
     """
 
-    span: float
+    spans: Sequence[float]
     activation: float
     tolerance: float
     most: int
@@ -52,7 +53,7 @@ class ImplicitStep(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor, Tensor]:
         start, stiffness, *inputs = (tensor.detach() for tensor in tensors)
         for b in range(len(start)):
-            data = step_data(settings, start[b], *(tensor[b] for tensor in inputs))
+            data = step_data(settings, b, start[b], *(tensor[b] for tensor in inputs))
             report.append(solve_step(structure, data, float(stiffness[b]), settings.activation, settings.tolerance, settings.most))
         # A failed step ends where it began, so that nothing built on it is NaN.
         ends = [s.unknowns if s.outcome == Outcome.OK else old.numpy() for s, old in zip(report, start, strict=True)]
@@ -82,7 +83,7 @@ class ImplicitStep(torch.autograd.Function):
                     "use a smaller time step or more max_iterations."
                 )
             parts = _environment(
-                ctx.structure, ctx.settings, gradients[0][b], end[b], float(stiffness[b]), start[b], [x[b] for x in inputs], wanted
+                ctx.structure, ctx.settings, b, gradients[0][b], end[b], float(stiffness[b]), start[b], [x[b] for x in inputs], wanted
             )
             by_stiffness[b] += factor[b] * parts[0]  # type: ignore[operator]
             for tensor, part in zip(out, parts[1:], strict=True):
@@ -91,21 +92,21 @@ class ImplicitStep(torch.autograd.Function):
         return (None, None, None, None, by_stiffness, *out)
 
 
-def step_data(settings: Settings, start: Tensor, *inputs: Tensor) -> StepData:
-    """One environment's part of what `ImplicitStep` takes, the stiffness of contact left out."""
+def step_data(settings: Settings, b: int, start: Tensor, *inputs: Tensor) -> StepData:
+    """Environment b's part of what `ImplicitStep` takes, the stiffness of contact left out."""
     arrays = [tensor.contiguous().numpy() for tensor in (start, *inputs[:6])]
     before, predicted, reference, target, mass, load, friction = arrays
     return StepData(
-        before, predicted, reference, target, mass, load, friction, settings.span, [par.contiguous() for par in inputs[6:]]
+        before, predicted, reference, target, mass, load, friction, settings.spans[b], [par.contiguous() for par in inputs[6:]]
     )  # fmt: skip
 
 
 def _environment(
-    structure: Structure, settings: Settings, gradient: Tensor, end: Tensor, stiffness: float, start: Tensor, inputs: list[Tensor],
+    structure: Structure, settings: Settings, b: int, gradient: Tensor, end: Tensor, stiffness: float, start: Tensor, inputs: list[Tensor],
     wanted: tuple[bool, ...],
 ) -> list[Tensor | None]:  # fmt: skip
-    """The derivatives of one environment with respect to the stiffness of the barrier and to `inputs`."""
-    data = step_data(settings, start, *inputs)
+    """The derivatives of environment b with respect to the stiffness of the barrier and to `inputs`."""
+    data = step_data(settings, b, start, *inputs)
     surface = Surface(structure, len(end)) if structure.surface is not None else None
     potential = Potential(structure, data, surface)
     potential.stiffness = stiffness
@@ -119,9 +120,9 @@ def _environment(
     nodes = structure.embedding.shape[1]
     move = (end.numpy() - data.predicted)[: 3 * nodes].reshape(-1, 3)
     push = w[: 3 * nodes].reshape(-1, 3)
-    a, b = structure.coupled.T
+    one, other = structure.coupled.T
     weight = potential.weight
-    by_mass = -weight * np.concatenate([(push * move).sum(1), (push[a] * move[b] + push[b] * move[a]).sum(1)])
+    by_mass = -weight * np.concatenate([(push * move).sum(1), (push[one] * move[other] + push[other] * move[one]).sum(1)])
     by_target = np.zeros_like(right)
     held = np.setdiff1d(np.arange(len(right)), structure.free)
     by_target[held] = right[held] - at.transposed(w)[held]
