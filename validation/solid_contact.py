@@ -11,12 +11,12 @@ import torch
 from ..sim.core import Outcome
 from ..sim.mesh import Mesh
 from ..sim.mesh_shapes import ball, sheet, tetrahedral_box
-from ..sim.shell import ShellMaterial, card, cloth, leather, paper, plastic_film
+from ..sim.shell import ShellMaterial, card, cloth, foil, leather, paper, plastic_film
 from ..sim.solid import Contact, Handle, Kinematic, Rigid, Shell, Solid, SolidControl, SolidModel, SolidSolver, StableNeoHookean
 from ..sim.solid.bodies import Body
 from .case import Check, Measured, case, require_range
 
-SHEETS = (paper, card, cloth, leather, plastic_film)
+SHEETS = (paper, card, cloth, leather, plastic_film, foil)
 SIDE, CELLS = 0.08, 4
 
 
@@ -30,7 +30,7 @@ def no_penetration(count: int = 20, seed: int = 0, steps: int = 12) -> Measured:
         steps: time steps of 4 ms.
 
     Returns:
-        Edges that pass through triangles, over all steps of all scenes. All but 2 % of the scenes must converge in every step, too.
+        Edges that pass through triangles, over all steps of all scenes. Every step of every scene must converge, too.
     """
     require_range(count=count, steps=steps)
     crossings = failures = touches = 0
@@ -49,7 +49,7 @@ def no_penetration(count: int = 20, seed: int = 0, steps: int = 12) -> Measured:
             crossings += len(solver.intersections(state)[0])
             touched = touched or solver.report[0].touching > 0
         touches += touched
-    further = [Check("scenes that did not converge", failures / count, 0.02), Check("scenes without contact", 1 - touches / count, 0.2)]
+    further = [Check("scenes that did not converge", failures / count, 0.0), Check("scenes without contact", 1 - touches / count, 0.2)]
     return Measured(float(crossings), 0.0, float(crossings), further)
 
 

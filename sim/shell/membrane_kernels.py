@@ -33,7 +33,7 @@ def _strain(f0, f1):
 
 @ti.func
 def _logarithm(e):
-    """The logarithm of det C, and tr C - 2 less it, of a strain e; the second is of second order in e, and is not got as a difference of the first."""
+    """The logarithm of det C, and tr C - 2 less it, which is of second order in the strain e and is not got as a difference."""
     q = e[0] * e[1] - e[2] * e[2]
     s = 2 * (e[0] + e[1]) + 4 * q  # det C - 1
     log = ti.log(1 + s)

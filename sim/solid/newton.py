@@ -23,7 +23,9 @@ SHRINK = 0.9
 SMALLEST = 1e-10
 """A line search gives up below this share of the direction."""
 COARSE = 1e4
-"""How much less exactly lagged friction is solved at first than friction that is not."""
+"""How much less exactly lagged friction is solved at first than friction that is not,"""
+NEARLY = 0.1
+"""but not less than to this share of the activation distance."""
 PATIENCE = 3
 """After every so many lags, one more is averaged,"""
 MOST_LAGS = 4
@@ -108,7 +110,7 @@ class _Run:
         while True:
             if rubs:
                 self.lag()
-            self.minimise(coarse * self.limit)
+            self.minimise(min(coarse * self.limit, max(self.limit, NEARLY * self.activation)))
             if self.too_soft():
                 self.stiffen()
             elif rubs and self.touching():
