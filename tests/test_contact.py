@@ -5,6 +5,7 @@ import pytest
 from pliant.errors import ModelError
 from pliant.sim.solid.barrier import gap_energy
 from pliant.sim.solid.contact import ContactSurface
+from pliant.sim.solid.intersections import crossing
 
 STIFFNESS = 2.0
 
@@ -347,3 +348,13 @@ def test_friction_coefficients_are_counted():
     surface, X, _ = two_sheets()
     with pytest.raises(ModelError, match="2 friction coefficients are given for the 1 pairs"):
         surface.friction_set(X, surface.collisions(X), STIFFNESS, np.array([0.1, 0.2]))
+
+
+@pytest.mark.parametrize("height", [1e-3, 1e-9, 6e-11, 1e-12])
+def test_an_edge_that_ends_above_a_face_does_not_cross_it_however_flat_it_lies(height):
+    points = np.array([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [-2.0, 0.3, 10 * height], [-0.5, 0.3, 3.4 * height]])
+    points = np.concatenate([points, [[0.4, 0.3, -height], [0.8, 0.9, 3.4 * height]]])
+    edges, faces = np.array([[3, 4], [3, 5], [4, 6]]), np.array([[0, 1, 2]] * 3)
+    # Its line meets the face in the first pair, the edge does in the second, and passes above it in the third.
+    seen = [False, height >= 1e-9, False]  # below that it counts as in the plane
+    assert crossing(points, edges, faces).tolist() == seen

@@ -254,12 +254,14 @@ def test_virtual_work_and_its_derivative_by_every_column(name):
     par = par.detach()
     idle = 0
     for column in range(par.shape[1]):
-        finite = torch.isfinite(par[:, column]).all()
-        size = float(par[:, column].abs().max()) if finite else 1.0
+        if not torch.isfinite(par[:, column]).all():  # without a yield curvature nothing depends on it: plus infinity and minus cancel nothing
+            assert (slope[:, column] == 0).all()
+            idle += 1
+            continue
         direction = torch.zeros_like(par)
-        direction[:, column] = (size or 1.0) * sheet.normal(len(par))
+        direction[:, column] = (float(par[:, column].abs().max()) or 1.0) * sheet.normal(len(par))
         works = [term.gradient(sheet.u, par + sign * 1e-6 * direction) @ sheet.w for sign in (1, -1)]
-        measured, exact = float(works[0] - works[1]) / 2e-6, float((slope * direction).nan_to_num().sum())
+        measured, exact = float(works[0] - works[1]) / 2e-6, float((slope * direction).sum())
         assert exact == pytest.approx(measured, rel=1e-6, abs=1e-7 * abs(work.item())), column
         idle += measured == 0
     assert idle == (3 if name in ("bending", "hinges") else 0)  # elastic: nothing depends on yield curvature, hardening and alpha

@@ -9,7 +9,7 @@ from scipy.spatial import cKDTree
 from .pairs import Array, Ids
 
 FLAT = 1e-10
-"""A tetrahedron whose volume is below this times the cube of its longest side is flat."""
+"""A tetrahedron of six times the volume of this times the cube of its longest side, or less, is flat."""
 
 
 def near_pairs(X: Array, edges: Ids, faces: Ids) -> tuple[Ids, Ids]:
@@ -45,12 +45,13 @@ def crossing(X: Array, edges: Ids, faces: Ids) -> NDArray[np.bool_]:
     """
     p, q = X[edges[:, 0]], X[edges[:, 1]]
     a, b, c = (X[faces[:, i]] for i in range(3))
-    # What lies in the plane of the face but for rounding has volumes of no certain sign; it counts as in the plane.
+    above, below = _volume(a, b, c, p), _volume(a, b, c, q)
+    # An edge that lies in the plane of the face but for rounding has volumes of no certain sign.
     size = np.max([np.linalg.norm(v, axis=1) for v in (q - p, b - a, c - a)], axis=0)
-    above, below = (np.where(np.abs(v) > FLAT * size**3, v, 0.0) for v in (_volume(a, b, c, p), _volume(a, b, c, q)))
+    flat = np.maximum(np.abs(above), np.abs(below)) <= FLAT * size**3
     round_it = np.stack([_volume(p, q, a, b), _volume(p, q, b, c), _volume(p, q, c, a)])
     inside = (round_it >= 0).all(axis=0) | (round_it <= 0).all(axis=0)
-    return (above * below <= 0) & ((above != 0) | (below != 0)) & inside
+    return (above * below <= 0) & ~flat & inside
 
 
 def _volume(a: Array, b: Array, c: Array, d: Array) -> Array:
