@@ -36,6 +36,8 @@ BLUR = 1e-9
 """Changes of energy below this share of its largest part are not trusted."""
 CROWDED = 0.05
 """Where a gap falls below this share of the activation distance, the barrier is too soft."""
+WIDER = 1.1
+"""A step that widens such a gap by this factor is not the last one."""
 STIFFEN = 4.0
 """By how much it is stiffened then."""
 REST = 5
@@ -137,6 +139,18 @@ class _Run:
         gap = self.surface.contact.smallest_gap(self.surface.positions(self.u), self.surface.collisions(self.u))
         return gap < CROWDED * self.activation
 
+    def opening(self, direction: Floats) -> bool:
+        """Whether a direction, however short, widens the smallest gap much, where that is so small that the barrier would be stiffened.
+
+        Newton's method about doubles a gap that is far too small; within a loose limit that is no motion, and yet no solution.
+        """
+        if self.surface is None or not self.too_soft():
+            return False
+        gaps = []
+        for u in (self.u, self.u + self.reach(direction) * direction):
+            gaps.append(self.surface.contact.smallest_gap(self.surface.positions(u), self.surface.collisions(u)))
+        return gaps[1] > WIDER * gaps[0]
+
     def stiffen(self) -> None:
         """Makes the barrier stiffer; what not even a much stiffer one keeps apart is pressed together by prescribed motion."""
         self.potential.stiffness *= STIFFEN
@@ -161,7 +175,7 @@ class _Run:
             # Where something is in the way, every other iteration lets the free unknowns give way.
             driven = bool(ahead.any()) and share > 0.1
             direction, exact, slope = self.direction(ahead if driven else None)
-            small = self.size(direction) <= limit
+            small = self.size(direction) <= limit and not self.opening(direction)
             arrived = not ahead.any()
             if small and exact and arrived:
                 # The last step is taken too: it squares the error.
