@@ -254,7 +254,7 @@ def test_virtual_work_and_its_derivative_by_every_column(name):
     par = par.detach()
     idle = 0
     for column in range(par.shape[1]):
-        if not torch.isfinite(par[:, column]).all():  # without a yield curvature nothing depends on it: plus infinity and minus cancel nothing
+        if not torch.isfinite(par[:, column]).all():  # an infinite yield curvature: nothing depends on it
             assert (slope[:, column] == 0).all()
             idle += 1
             continue
