@@ -44,7 +44,7 @@ def task_class(name: str) -> type[Task]:
     return found
 
 
-def built_task(name: str, preset: str, words: Iterable[str], *, seed: int, dtype: str, device: str) -> Task:
+def built_task(name: str, preset: str, words: Iterable[str], *, seed: int, dtype: str | None, device: str) -> Task:
     """The task with the options that `words` (name=value) change.
 
     Raises:

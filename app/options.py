@@ -16,7 +16,7 @@ from ..errors import OptionError, UnknownNameError
 TaskName = Annotated[str, typer.Argument(metavar="TASK", help='A name that "pliant list" shows, or "module:Class" of a task of your own.')]
 Preset = Annotated[str, typer.Option(help='Preset of the task; "pliant info TASK" shows them.')]
 Seed = Annotated[int, typer.Option(min=0, help="Where the initial state and all random numbers come from.")]
-Dtype = Annotated[str, typer.Option(help="float32 or float64.")]
+Dtype = Annotated[str | None, typer.Option(help="float32 or float64. Default: the task's.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 TaskOptions = Annotated[
     list[str], typer.Option("--set", metavar="NAME=VALUE", help='An option of the task, see "pliant info TASK"; may be repeated.')

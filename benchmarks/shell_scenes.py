@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..sim.mesh import Mesh
-from ..sim.mesh_shapes import ball, fingertip, patch, sheet
+from ..sim.mesh_shapes import ball, bent_strip, fingertip, sheet
 from ..sim.shell import ShellMaterial
 from ..sim.solid import Contact, Handle, Kinematic, Pin, Shell, Solid, SolidModel, StableNeoHookean
 
@@ -47,25 +47,13 @@ def strip_material() -> ShellMaterial:
     return ShellMaterial(youngs_modulus, POISSON, thickness, 40.0 / thickness, yield_curvature=0.5 / CELL)
 
 
-def bent_strip() -> Mesh:
-    """A strip of 16 x 4 vertices that lies on a table, is bent over in the middle by half a circle, and comes back above itself."""
-    leg = (LENGTH - math.pi * BEND) / 2
-
-    def place(s: np.ndarray, t: np.ndarray) -> np.ndarray:
-        along = LENGTH * s
-        turn = np.clip((along - leg) / BEND, 0.0, math.pi)
-        x = np.minimum(along, leg) + BEND * np.sin(turn) - np.maximum(along - leg - math.pi * BEND, 0.0)
-        return np.column_stack([x, WIDTH * (t - 0.5), LIFT + BEND * (1 - np.cos(turn))])
-
-    return patch(COLUMNS, ROWS, place)
-
-
 def folding(bending: str = "mid_edge") -> SolidModel:
     """The Folding scene of ThinShellLab (Wang et al. 2024) from its published numbers, on meshes of our own of as many vertices.
 
     A strip that is bent over lies on a table, its first two rows of vertices held; a soft fingertip comes down on it.
     """
-    strip = bent_strip()
+    strip = bent_strip(LENGTH, WIDTH, COLUMNS, ROWS, BEND)
+    strip = Mesh(strip.vertices + np.array([0.0, 0.0, LIFT]), strip.faces)
     material = strip_material()
     table = sheet(0.17, 0.08, 17, 8)
     table = Mesh(table.vertices - np.array([0.05, 0.04, 0.0]), table.faces)

@@ -15,7 +15,8 @@ from typing_extensions import override
 from ..errors import OptionError
 from ..sim.mpm import EffectorControl, MpmModel, MpmSolver, MpmState
 from ..sim.rotation import rotation_matrix
-from .task import Course, Settings, Task, free_box, unit_box
+from .goal_task import GoalTask
+from .task import Settings, free_box, unit_box
 
 if TYPE_CHECKING:
     from ..sim.render import Drawing
@@ -35,18 +36,12 @@ class MpmSettings(Settings):
     """Particles of each body, and of each inflow, that a policy sees."""
 
 
-class MpmTask(Task):
-    """A task whose actions are the velocities of rigid tools: for each tool linear along x, y, z, then, if `spins`, angular about x, y, z.
-
-    It has one measure of how far a state is from the goal, `cost(state)`. The loss is its mean over the last quarter of the steps: what
-    counts is where matter ends up, not how. The reward of a step is reward_scale (cost before - cost after), so that the rewards of an episode sum to
-    reward_scale (first cost - last cost): a policy and a gradient follow the same goal.
-    """
+class MpmTask(GoalTask):
+    """A task whose actions are the velocities of rigid tools: for each tool linear along x, y, z, then, if `spins`, angular about x, y, z."""
 
     model: MpmModel
     spins: ClassVar[bool] = True
     """Whether an action turns its tool too: 6 numbers for each tool, else 3."""
-    reward_scale: ClassVar[float] = 1.0
     tool_colors: Sequence[tuple[float, float, float]] = ((0.62, 0.66, 0.70),)
     tool_alpha: float = 1.0
     body_colors: Sequence[tuple[float, float, float]] = ()
@@ -108,23 +103,6 @@ class MpmTask(Task):
         motion = action.view(action.shape[0], len(self.model.effectors), -1)
         linear = motion[..., :3] * self.settings.max_speed
         return EffectorControl(linear, motion[..., 3:] * self.settings.max_spin if self.spins else torch.zeros_like(linear))
-
-    @abstractmethod
-    def cost(self, state: MpmState) -> Tensor:
-        """How far a state is from the goal, `[B]`."""
-
-    def reward(self, state: MpmState, action: Tensor, following: MpmState) -> Tensor:
-        """reward_scale (cost before - cost after)."""
-        return self.reward_scale * (self.cost(state) - self.cost(following))
-
-    def stage_cost(self, state: MpmState, action: Tensor, following: MpmState, t: int) -> Tensor:
-        """The cost after the step."""
-        return self.cost(following)
-
-    def loss(self, course: Course) -> Tensor:
-        """The mean cost over the last quarter of the steps."""
-        last = max(1, course.stage_costs.shape[1] // 4)
-        return course.stage_costs[:, -last:].mean(1)
 
     def observe(self, state: MpmState) -> Tensor:
         """Places and velocities of some particles, active or not, then position and quaternion of each tool."""

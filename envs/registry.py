@@ -13,9 +13,18 @@ if TYPE_CHECKING:
     from .task import Task
 
 TASKS: dict[str, str] = {
+    "pliant/Balancing-v0": "pliant.envs.shells.balancing:Balancing",
+    "pliant/FoldingL-v0": "pliant.envs.shells.folding:FoldingL",
+    "pliant/FoldingU-v0": "pliant.envs.shells.folding:FoldingU",
+    "pliant/Following-v0": "pliant.envs.shells.pulling:Following",
+    "pliant/Forming-v0": "pliant.envs.shells.forming:Forming",
     "pliant/LatteArtStir-v0": "pliant.envs.latte_art_stir:LatteArtStir",
+    "pliant/Lifting-v0": "pliant.envs.shells.lifting:Lifting",
+    "pliant/PickFolding-v0": "pliant.envs.shells.pick_folding:PickFolding",
     "pliant/Pouring-v0": "pliant.envs.pouring:Pouring",
+    "pliant/Separating-v0": "pliant.envs.shells.pulling:Separating",
     "pliant/ShapeDough-v0": "pliant.envs.shape_dough:ShapeDough",
+    "pliant/Throwing-v0": "pliant.envs.shells.balancing:Throwing",
 }
 """Where the class of every task lies, by the task's name."""
 

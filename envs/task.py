@@ -64,7 +64,7 @@ class Task(ABC):
     Args:
         preset: name of an entry of `presets`; `small` runs in seconds on two cores, `full` has the published size.
         seed: of the initial state, where a rollout names none.
-        dtype: "float32" or "float64".
+        dtype: one of `dtypes`; by default the first of them.
         device: where the tensors lie.
         **options: fields of the settings that shall differ from the preset.
 
@@ -75,6 +75,8 @@ class Task(ABC):
     """
 
     presets: ClassVar[Mapping[str, Settings]]
+    dtypes: ClassVar[tuple[str, ...]] = tuple(DTYPES)
+    """In which precisions the task can be played; the first one is the default."""
     failure_reward: ClassVar[float] = -10.0
     """Reward of the step in which an environment fails. Its episode ends there, so it should be worse than doing nothing until the end."""
 
@@ -86,16 +88,17 @@ class Task(ABC):
     """float32 `[O]`, set by `build`. Gymnasium's faces saturate observations at its bounds, as a sensor does."""
 
     def __init__(
-        self, preset: str = "small", *, seed: int = 0, dtype: str = "float32", device: str | torch.device = "cpu", **options: Any
+        self, preset: str = "small", *, seed: int = 0, dtype: str | None = None, device: str | torch.device = "cpu", **options: Any
     ) -> None:
         if preset not in self.presets:
             raise UnknownNameError(f"{type(self).__name__} has no preset {preset!r}; choose one of {', '.join(self.presets)}.")
-        if dtype not in DTYPES:
-            raise UnknownNameError(f"There is no dtype {dtype!r} for tasks; choose one of {', '.join(DTYPES)}.")
+        dtype = self.dtypes[0] if dtype is None else dtype
+        if dtype not in self.dtypes:
+            raise UnknownNameError(f"There is no dtype {dtype!r} for {type(self).__name__}; choose one of {', '.join(self.dtypes)}.")
         self.name = type(self).__name__
         self.preset = preset
         self.seed = _whole("seed", seed)
-        self.dtype = DTYPES[dtype]
+        self.dtype_name, self.dtype = dtype, DTYPES[dtype]
         self.device = _device(device)
         self.settings: Any = _changed(self.presets[preset], options)
         self.build()
@@ -180,8 +183,7 @@ class Task(ABC):
         """This task with the settings that `vary` draws for `seed`."""
         options = {field.name: getattr(self.settings, field.name) for field in dataclasses.fields(self.settings)}
         options.update(self.vary(np.random.default_rng(_whole("seed", seed))))
-        dtype = next(name for name, dtype in DTYPES.items() if dtype == self.dtype)
-        task = type(self)(self.preset, seed=self.seed, dtype=dtype, device=self.device, **options)
+        task = type(self)(self.preset, seed=self.seed, dtype=self.dtype_name, device=self.device, **options)
         task.name = self.name
         return task
 

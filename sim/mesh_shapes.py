@@ -45,6 +45,33 @@ def sheet(length: float, width: float, columns: int, rows: int, *, irregular: bo
     return patch(columns, rows, lambda s, t: np.column_stack([length * s, width * t, 0 * s]), irregular=irregular)
 
 
+def bent_strip(length: float, width: float, columns: int, rows: int, radius: float) -> Mesh:
+    """A strip that runs along x from 0 in the plane z = 0, turns over in its middle by half a circle, and comes back above itself.
+
+    Args:
+        length: along the strip [m].
+        width: along y, from -width / 2 [m].
+        columns: cells along the strip.
+        rows: cells across it.
+        radius: of the half circle [m].
+
+    Raises:
+        MeshError: if the strip is shorter than the half circle, or a number makes no sense.
+    """
+    _lengths(length=length, width=width, radius=radius)
+    leg = (length - np.pi * radius) / 2
+    if leg <= 0:
+        raise MeshError(f"A strip of {length:g} m is too short to turn over on a radius of {radius:g} m; take a smaller radius.")
+
+    def place(s: Floats, t: Floats) -> Floats:
+        along = length * s
+        turn = np.clip((along - leg) / radius, 0.0, np.pi)
+        x = np.minimum(along, leg) + radius * np.sin(turn) - np.maximum(along - leg - np.pi * radius, 0.0)
+        return np.column_stack([x, width * (t - 0.5), radius * (1 - np.cos(turn))])
+
+    return patch(columns, rows, place)
+
+
 def tetrahedral_box(size: tuple[float, float, float], cells: tuple[int, int, int]) -> Mesh:
     """A box of tetrahedra from the origin to `size` [m], six in each of its cells."""
     _lengths(x=size[0], y=size[1], z=size[2])

@@ -49,7 +49,7 @@ def optimize(
     preset: Preset = "small",
     seed: Seed = 0,
     set_: TaskOptions = [],  # noqa: B006
-    dtype: Dtype = "float32",
+    dtype: Dtype = None,
     device: Device = "cpu",
     out: Out = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder; give the same options as then.")] = False,
@@ -84,7 +84,7 @@ def optimize(
         "interpolation": interpolation,
         **easing,
     }
-    settings |= {"method_options": options, "dtype": dtype, "device": device, "video": not no_video}
+    settings |= {"method_options": options, "dtype": built.dtype_name, "device": device, "video": not no_video}
     settings["task_options"] = dataclasses.asdict(built.settings)
     result = Result("optimize", RUNNING, full_name(built, task), preset, seed, settings)
     folder = RunFolder(out or default_folder(result.task, method, seed))

@@ -30,7 +30,7 @@ def run(
     preset: Preset = "small",
     seed: Seed = 0,
     set_: TaskOptions = [],  # noqa: B006
-    dtype: Dtype = "float32",
+    dtype: Dtype = None,
     device: Device = "cpu",
     out: Out = None,
     overwrite: Overwrite = False,
@@ -50,7 +50,14 @@ def run(
     name, label = full_name(built, task), policy if policy in POLICIES else "actions"
     folder = RunFolder(out or default_folder(name, f"{label}x{count}" if count > 1 else label, seed))
     options = dataclasses.asdict(built.settings)
-    settings = {"policy": policy, "num_envs": count, "dtype": dtype, "device": device, "video": not no_video, "task_options": options}
+    settings = {
+        "policy": policy,
+        "num_envs": count,
+        "dtype": built.dtype_name,
+        "device": device,
+        "video": not no_video,
+        "task_options": options,
+    }
     result = Result("run", RUNNING, name, preset, seed, settings)
     folder.claim(result, overwrite=overwrite)
     folder.write(result)

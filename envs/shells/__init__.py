@@ -1,0 +1,1 @@
+"""Tasks on thin sheets, after those of ThinShellLab (Wang et al. 2024), with physical parameters."""
