@@ -58,7 +58,7 @@ class Forming(StripTask):
                 f"No strip of {own.length} m has a bend of radius {own.target_bend} m that lies {own.target_forward} m further: the radius must be "
                 f"at least {least:.2g} m, and a leg must remain on both sides of it."
             )
-        columns, rows = len(np.unique(self.along)) - 1, len(self.along) // len(np.unique(self.along)) - 1
+        columns, rows = self.columns, len(self.along) // (self.columns + 1) - 1
         # A longer or shorter strip has its bend where this one is to have it; its vertices are those at the same lengths along it.
         along = self.along
         turn = np.clip((along - leg) / own.target_bend, 0.0, np.pi)

@@ -59,7 +59,7 @@ class PickFolding(ShellTask):
 
         self.columns = cells
         bodies = [self.sheet(patch(cells, cells, arched)), Kinematic(table(0.2, 0.2), "table")]
-        height = own.arch + self.lift(2.5)
+        height = self.lift(2.2) + own.arch * math.cos(math.pi * own.apart / own.side) ** 2
         fingers = [Gripper(name, (x, 0.0, height)) for name, x in (("left", -own.apart), ("right", own.apart))]
         return Scene(bodies, fingers)
 
@@ -68,7 +68,7 @@ class PickFolding(ShellTask):
         own = self.settings
         actions = torch.zeros(self.horizon, 12, dtype=self.dtype, device=self.device)
         down = max(1, self.horizon // 5)
-        actions[:down, [2, 8]] = -min(1.0, (own.arch + self.lift(2.5)) / (down * own.dt * own.max_speed))
+        actions[:down, [2, 8]] = -min(1.0, (own.arch + self.lift(1.5)) / (down * own.dt * own.max_speed))
         together = 0.5 * own.apart / (max(1, self.horizon - down) * own.dt * own.max_speed)
         actions[down:, 0], actions[down:, 6] = min(1.0, together), -min(1.0, together)
         return actions

@@ -32,7 +32,7 @@ class StripSettings(ShellSettings):
     """Radius in which it is bent over at rest."""
     held: float = 0.01
     """Length of its lower end that is held on the table."""
-    finger: float = 0.018
+    finger: float = 0.038
     """Where the finger starts along x."""
     release: int = 15
     """Steps at the end in which the finger goes up by itself, at its largest speed, so that only what is pressed for good remains."""
@@ -50,6 +50,7 @@ class StripTask(ShellTask):
         columns, rows = max(6, round(own.length / own.cell)), max(2, round(own.width / own.cell))
         strip = bent_strip(own.length, own.width, columns, rows, own.bend)
         raised = Mesh(strip.vertices + np.array([0.0, 0.0, self.lift()]), strip.faces)
+        self.columns = columns
         self.along = np.repeat(np.linspace(0.0, own.length, columns + 1), rows + 1)
         bodies = [self.sheet(raised), Kinematic(table(0.14, 0.08, start=-0.05), "table")]
         held = np.flatnonzero(self.along <= max(own.held, 1.01 * own.length / columns))
@@ -82,12 +83,22 @@ class StripTask(ShellTask):
         share = ((most.clamp(max=high) - least.clamp(min=low)) / (most - least)).clamp(min=0.0)
         return (state.plastic_curvature[:, : len(faces)] * (share * area)).sum(1) / self.settings.width
 
+    def bend(self, state: SolidState, low: float, high: float) -> Tensor:
+        """The angle by which the strip's middle line turns between two places along it, elastic and plastic, `[B]` [rad]."""
+        length, columns = self.settings.length, self.columns
+        place = self.vertices(state, "sheet").unflatten(1, (columns + 1, -1)).mean(2)
+        way = place[:, 1:] - place[:, :-1]
+        a, b = way[:, :-1], way[:, 1:]
+        turn = torch.atan2(a[..., 0] * b[..., 2] - a[..., 2] * b[..., 0], (a[..., ::2] * b[..., ::2]).sum(-1))
+        # Each turn belongs to the half cells on both sides of its column.
+        cell = length / columns
+        start = cell * (torch.arange(1, columns, dtype=self.dtype) - 0.5)
+        share = (((start + cell).clamp(max=high) - start.clamp(min=low)) / cell).clamp(min=0.0)
+        return (turn * share).sum(1)
+
     def fold(self, state: SolidState) -> Tensor:
-        """The angle between the two ends of the strip, `[B]` [rad]; 0 is flat, pi folded over."""
-        place = self.vertices(state, "sheet").unflatten(1, (-1, len(self.along) // len(np.unique(self.along)))).mean(2)
-        tail, head = place[:, -1] - place[:, -2], place[:, 1] - place[:, 0]
-        turn = torch.atan2(tail[:, 2], tail[:, 0]) - torch.atan2(head[:, 2], head[:, 0])
-        return turn % (2 * np.pi)
+        """The angle by which the strip turns from one end to the other, `[B]` [rad]; 0 is flat, pi folded over."""
+        return self.bend(state, 0.0, self.settings.length)
 
     def camera(self) -> Camera:
         """From the side and a little above."""
