@@ -1,6 +1,7 @@
 """Small scenes of the implicit solver for tests, and looks at them that owe nothing to it."""
 
 import numpy as np
+import pytest
 import torch
 
 from pliant.sim.core import Outcome
@@ -50,6 +51,10 @@ LAWS = {
     "hyperelastic": own_rubber,
 }
 """Materials of tetrahedra by the names of their laws."""
+
+
+def number(value):
+    return torch.tensor(value, dtype=F64)
 
 
 def moved(mesh, x=0.0, y=0.0, z=0.0):
@@ -176,6 +181,18 @@ def slopes(function, inputs, steps):
             slope = 0.0 if gradient is None else float((gradient * ways[name]).sum())
             found[name] = slope, (ends[0] - ends[1]) / (2 * steps[name])
     return found
+
+
+def check(function, inputs, steps, tolerance, silent=()):
+    """Compares the slopes in all inputs; those that have no influence must be named."""
+    steps = {name: steps.get(name, 1e-5 * float(value.abs().max()) if value.numel() else 1.0) for name, value in inputs.items()}
+    for name, (found, expected) in slopes(function, inputs, steps).items():
+        print(f"{name:20} {found:16.9g} {expected:16.9g} {abs(found - expected) / (abs(expected) + 1e-300):.1e}")
+        if name in silent:
+            assert (found, expected) == (0.0, 0.0), name
+        else:
+            assert expected != 0.0, name
+            assert found == pytest.approx(expected, rel=tolerance), name
 
 
 def score(state, scales):

@@ -177,20 +177,23 @@ class BendingTerm(Term):
         dS = par[:, 7:10] * (self._share * rate + self._turned(w))
         d = self._excess(u, par)
         g = _form(par, d)
-        return (par[:, 6] * self._secant(d, g, par)[0] * (g * dS).sum(1)).sum()
+        return (par[:, 6] * self._secant(d, g, par, self._flows(u, par))[0] * (g * dS).sum(1)).sum()
 
     def plastic_update(self, u: Tensor, par: Tensor) -> tuple[Tensor, Tensor]:
         """The plastic offset of S `[F, 3]` [m] and alpha `[F]` [1/m] after a step that ends at `u`; differentiable in `u` and `par`."""
         d = self._excess(u, par)
-        secant, slip = self._secant(d, _form(par, d), par)
+        secant, slip = self._secant(d, _form(par, d), par, self._flows(u, par))
         return par[:, 13:16] + (1 - secant)[:, None] * d, par[:, 18] + slip
 
     def _state(self, u: Tensor, par: Tensor) -> Tensor:
         if self._last is None or self._last[0] is not u or self._last[1] is not par:
-            state = torch.empty(len(par), 9, dtype=torch.float64)
+            state = torch.empty(len(par), 10, dtype=torch.float64)
             bending_state(u, self._mesh, par, state)
             self._last = (u, par, state)
         return self._last[2]
+
+    def _flows(self, u: Tensor, par: Tensor) -> Tensor:
+        return self._state(u.detach().contiguous(), par.detach().contiguous())[:, 9] > 0
 
     def _arms(self, u: Tensor, m: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         return _arms(points(u), self._topology, m.reshape(-1, 3, 3), self._share)
@@ -206,12 +209,11 @@ class BendingTerm(Term):
         return par[:, 7:10] * (self._share * theta + self._turned(u)) - par[:, 10:13] - par[:, 13:16]
 
     @staticmethod
-    def _secant(d: Tensor, g: Tensor, par: Tensor) -> tuple[Tensor, Tensor]:
+    def _secant(d: Tensor, g: Tensor, par: Tensor, flows: Tensor) -> tuple[Tensor, Tensor]:
         """w'(t) / t and the slip Delta `[F]`; both without the square root, which has no derivative at rest, where the face is elastic."""
         square = (d * g).sum(1)
-        flows = square.sqrt() > par[:, 16] + par[:, 17] * par[:, 18]
         t = torch.where(flows, square, 1.0).sqrt()
-        slip = torch.where(flows, hardened_slip(t, *par[:, 16:19].T), 0.0)
+        slip = hardened_slip(t, flows, *par[:, 16:19].T)
         return 1 - slip / t, slip
 
 

@@ -80,10 +80,11 @@ def yielding(t, k0, hardening, alpha):
 
 @ti.kernel
 def bending_state(u: A(ti.f64), mesh: A(ti.i64), par: A(ti.f64), state: A(ti.f64)):
-    """`state` `[n, 9]`: what the other kernels need of every face.
+    """`state` `[n, 10]`: what the other kernels need of every face.
 
     Columns: the energy; with d = S - Sbar, t^2 = d K d and the energy A D w(t): A D w'/t and A D (w'' - w'/t) / t^2, so that
-    dE/dS = column 1 * K d and d2E/dS2 = column 1 * K + column 2 * (K d)(K d)^T; 3 to 5: 2 hbar_i (K d)_i; 6 to 8: the normal.
+    dE/dS = column 1 * K d and d2E/dS2 = column 1 * K + column 2 * (K d)(K d)^T; 3 to 5: 2 hbar_i (K d)_i; 6 to 8: the normal; 9: 1 where it
+    flows, else 0.
     """
     for f in range(mesh.shape[0]):
         x = node(u, mesh[f, 0])
@@ -116,8 +117,10 @@ def bending_state(u: A(ti.f64), mesh: A(ti.i64), par: A(ti.f64), state: A(ti.f64
         state[f, 0] = par[f, 6] * w
         state[f, 1] = par[f, 6] * secant
         state[f, 2] = square * 0
+        state[f, 9] = square * 0
         if second < 1:  # it flows, so t > 0
             state[f, 2] = par[f, 6] * (second - secant) / square
+            state[f, 9] += 1
         for i in ti.static(range(3)):
             state[f, 3 + i] = par[f, 7 + i] * g[i]
 

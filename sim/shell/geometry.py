@@ -53,6 +53,11 @@ def edge_angle_rate(e: Tensor, f1: Tensor, f2: Tensor, de: Tensor, df1: Tensor, 
     return total
 
 
-def hardened_slip(t: Tensor, yield_curvature: Tensor, hardening: Tensor, alpha: Tensor) -> Tensor:
-    """How much a bending t flows, max(t - k_y, 0) / (1 + H) with k_y = yield_curvature + H alpha (all [1/m], H without unit)."""
-    return torch.relu(t - yield_curvature - hardening * alpha) / (1 + hardening)
+def hardened_slip(t: Tensor, flows: Tensor, yield_curvature: Tensor, hardening: Tensor, alpha: Tensor) -> Tensor:
+    """How much a bending t flows, (t - k_y) / (1 + H) with k_y = yield_curvature + H alpha (all [1/m], H without unit), where it does.
+
+    What has just flowed lies on the yield surface, where rounding decides whether it flows. Both answers give the same derivative of what
+    follows, but only if all who ask get the same one, that of the kernels.
+    """
+    slip = torch.where(flows, t - yield_curvature - hardening * alpha, 0.0) / (1 + hardening)
+    return slip - slip.detach().clamp(max=0)  # rounding must not let it flow back

@@ -126,16 +126,16 @@ class HingeTerm(Term):
         m = par[:, 7:]
         rate = edge_angle_rate(*self._arms(u, m), *self._arms(w, torch.zeros_like(m)))
         d = self._excess(u, par)
-        return (par[:, 0] * par[:, 1] * (d - d.sign() * self._slip(d, par)) * rate).sum()
+        return (par[:, 0] * par[:, 1] * (d - d.sign() * self._slip(u, d, par)) * rate).sum()
 
     def plastic_update(self, u: Tensor, par: Tensor) -> tuple[Tensor, Tensor]:
         """The plastic offset of the angles [rad] and alpha [1/m], both `[n]`, after a step that ends at `u`; differentiable in both."""
         d = self._excess(u, par)
-        slip = self._slip(d, par)
+        slip = self._slip(u, d, par)
         return par[:, 3] + d.sign() * slip / par[:, 1], par[:, 6] + slip
 
     def _state(self, u: Tensor, par: Tensor) -> tuple[Tensor, Tensor]:
-        state, angles = (torch.empty(len(par), columns, dtype=torch.float64) for columns in (3, 12))
+        state, angles = (torch.empty(len(par), columns, dtype=torch.float64) for columns in (4, 12))
         hinge_state(u, self._hinges, par, state, angles)
         return state, angles
 
@@ -146,9 +146,9 @@ class HingeTerm(Term):
         """The signed curvature beyond the one at rest `[n]` [1/m]."""
         return par[:, 1] * (edge_angle(*self._arms(u, par[:, 7:])) - par[:, 2] - par[:, 3])
 
-    @staticmethod
-    def _slip(d: Tensor, par: Tensor) -> Tensor:
-        return hardened_slip(d.abs(), *par[:, 4:7].T)
+    def _slip(self, u: Tensor, d: Tensor, par: Tensor) -> Tensor:
+        flows = self._state(u.detach().contiguous(), par.detach().contiguous())[0][:, 3] > 0
+        return hardened_slip(d.abs(), flows, *par[:, 4:7].T)
 
 
 def _fill(directions: Tensor, edges: Ints, ends: Ints) -> Tensor:

@@ -31,7 +31,10 @@ def _second_side(u: ti.template(), hinges: ti.template(), par: ti.template(), r,
 
 @ti.kernel
 def hinge_state(u: A(ti.f64), hinges: A(ti.i64), par: A(ti.f64), state: A(ti.f64), angles: A(ti.f64)):
-    """`state` `[n, 3]`: energy, dE/dtheta and the coefficient w'' of its second derivative; `angles` `[n, 12]`: the gradient of theta."""
+    """`state` `[n, 4]`: energy, dE/dtheta, the coefficient w'' of its second derivative, and 1 where it flows, else 0.
+
+    `angles` `[n, 12]`: the gradient of theta.
+    """
     for r in range(hinges.shape[0]):
         e, n, h, c, _ = _first_side(u, hinges, r)
         n2, h2, c2, _t2 = _second_side(u, hinges, par, r, e)
@@ -40,6 +43,9 @@ def hinge_state(u: A(ti.f64), hinges: A(ti.i64), par: A(ti.f64), state: A(ti.f64
         state[r, 0] = par[r, 0] * w
         state[r, 1] = par[r, 0] * par[r, 1] * secant * d
         state[r, 2] = par[r, 0] * par[r, 1] * par[r, 1] * second
+        state[r, 3] = d * 0
+        if second < 1:
+            state[r, 3] += 1
         inner = c * 0  # whether there is a node across the edge
         if hinges[r, 3] >= 0:
             inner += 1

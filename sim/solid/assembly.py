@@ -32,6 +32,20 @@ def _joined(keys: Ints, more: Ints) -> Ints:
     return np.insert(keys, np.searchsorted(keys, more), more)
 
 
+def blocks_times(patterns: Sequence[Ints], blocks: Sequence[Floats], vector: Floats) -> Floats:
+    """The product of a sum of blocks `[m, k, k]` at the places that `patterns` `[m, k]` give, -1 where there is none, with a vector `[U]`."""
+    count = len(vector)
+    out = np.zeros(count + 1)  # the last entry is what a missing unknown, -1, finds
+    padded = np.append(vector, 0.0)
+    for pattern, block in zip(patterns, blocks, strict=True):
+        out += np.bincount(
+            np.where(pattern >= 0, pattern, count).ravel(),
+            np.einsum("mij,mj->mi", block, padded[pattern]).ravel(),
+            count + 1,
+        )
+    return out[:-1]
+
+
 class Triplets(NamedTuple):
     """A sparse matrix [U, U] as rows, columns and values; entries of one place add up."""
 
@@ -149,15 +163,7 @@ class Assembly:
 
     def times(self, blocks: Sequence[Floats], vector: Floats) -> Floats:
         """The product of the whole matrix [U, U], fixed unknowns included, with a vector `[U]`."""
-        out = np.zeros(self.count + 1)
-        padded = np.append(vector, 0.0)
-        for pattern, block in zip(self.patterns, blocks, strict=True):
-            out += np.bincount(
-                np.where(pattern >= 0, pattern, self.count).ravel(),
-                np.einsum("mij,mj->mi", block, padded[pattern]).ravel(),
-                self.count + 1,
-            )
-        return out[:-1]
+        return blocks_times(self.patterns, blocks, vector)
 
     def reduced(self, matrix: Triplets) -> Triplets:
         """A matrix among the free unknowns [n, n]."""

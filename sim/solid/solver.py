@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,6 +26,7 @@ from .parts import KinematicPart, Part, Per, RigidPart, make_parts
 from .potential import Potential, Structure, Surface, mass_patterns
 from .state import SolidControl, SolidState
 from .step import ImplicitStep, Settings, step_data
+from .wrench import elastic_wrench
 
 
 class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
@@ -278,9 +280,7 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
         a, b = torch.from_numpy(self._structure.coupled).unbind(1)
         weight = diagonal.index_add(1, a, off).index_add(1, b, off)
         load = weight[..., None] * gravity[:, None] + control.force
-        rows = self._rows()
-        plastic = state.plastic_bend.split(rows, 1), state.plastic_curvature.split(rows, 1)
-        groups = [part.parameters(per, *old) for part, *old in zip(self._parts, *plastic, strict=True)]
+        plastic, groups = self._parameters(state, per)
         contact = model.contact
         settings = Settings(span.flatten().tolist(), contact.activation_distance if contact else 0.0, model.tolerance, model.max_iterations)
         rotations = state.edge_rotation
@@ -296,6 +296,38 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             self._friction(per),
         )
         return _Task(settings, inputs, groups, span, reference, centre, turn, plastic)
+
+    def _parameters(self, state: SolidState, per: Per) -> tuple[_Plastic, list[list[Tensor]]]:
+        """Plastic bend and curvature of each part, and the parameters of its terms."""
+        rows = self._rows()
+        plastic = state.plastic_bend.split(rows, 1), state.plastic_curvature.split(rows, 1)
+        return plastic, [part.parameters(per, *old) for part, *old in zip(self._parts, *plastic, strict=True)]
+
+    # ---- what a state says
+
+    def handle_wrench(self, state: SolidState) -> Tensor:
+        """Force [N] and torque about the handle's position [N m] that the elasticity of the attached bodies exerts on each handle [B, H, 6].
+
+        It is what a force-torque sensor in the wrist behind a soft fingertip feels of the fingertip's deformation. Not in it are weight and
+        inertia of the attached vertices, contact and control forces right at them, and so all that a handle with an obstacle feels.
+        In an equilibrium it balances loads, weight and contact of what is not attached. NaN in environments whose state is not finite.
+        Differentiable in position, edge_rotation, plastic_bend, plastic_curvature, handle_position, and in the parameters of the materials.
+
+        Raises:
+            ShapeError: if a tensor of the state has the wrong shape, dtype or device.
+        """
+        control = self.rest_control(state.batch)
+        self._check(state, control)
+        finite = self._readiness(state.replace(status=torch.zeros_like(state.status)), control) == Outcome.OK
+        index = None if bool(finite.all()) else finite.nonzero()[:, 0]
+        chosen = state if index is None else state[index]
+
+        def per(value: Any, shape: tuple[int, ...] = ()) -> Tensor:
+            return per_environment(value, chosen.batch, index, shape)
+
+        _, groups = self._parameters(chosen, per)
+        found = elastic_wrench(self._structure.terms, [table for group in groups for table in group], chosen, self._owner)
+        return found if index is None else found.new_full((state.batch, *found.shape[1:]), math.nan).index_copy(0, index, found)
 
     def energies(self, state: SolidState) -> dict[str, Tensor]:
         """Energies of every environment by their names [B] [J], without derivatives.
@@ -378,6 +410,10 @@ class SolidSolver(Solver[SolidModel, SolidState, SolidControl]):
             same_shape(f"control.{name}", getattr(control, name), shape, like)
 
 
+_Plastic = tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
+"""Plastic bend [B, r, 3] and gathered curvature [B, r] of each part."""
+
+
 @dataclasses.dataclass(frozen=True)
 class _Task:
     """A step of a batch: what `ImplicitStep` takes, and what the new state takes from before it."""
@@ -389,7 +425,7 @@ class _Task:
     reference: Tensor
     centre: Tensor
     turn: Tensor
-    plastic: tuple[tuple[Tensor, ...], tuple[Tensor, ...]]
+    plastic: _Plastic
 
     def parameters(self) -> list[Tensor]:
         """Those of all terms of all bodies, in order."""
