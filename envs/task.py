@@ -59,7 +59,7 @@ class Task(ABC):
     """A scene, actions on it, and how good they are.
 
     A subclass writes `presets`, `build`, `initial_state`, `control`, `observe` and `reward`, and what it wants of `stage_cost`,
-    `final_cost`, `loss`, `metrics`, `draw`, `camera` and `vary`. All tensors are `[B, ...]` over independent environments.
+    `final_cost`, `loss`, `advance`, `metrics`, `draw`, `camera` and `vary`. All tensors are `[B, ...]` over independent environments.
 
     Args:
         preset: name of an entry of `presets`; `small` runs in seconds on two cores, `full` has the published size.
@@ -197,6 +197,20 @@ class Task(ABC):
         parts = [self.initial_state(1, seed) for seed in seeds]
         return type(parts[0]).cat(parts)
 
+    def advance(self, solver: Solver[Any, Any, Any], state: State, action: Tensor) -> State:
+        """One control step of `solver`; where a task ends environments that do what it does not allow.
+
+        It is what `step` and `rollout` call, which have checked the action. An environment that it ends goes back to `state` and carries
+        the mark, by `keep_failed`.
+
+        Args:
+            solver: the task's own, or one of the same states and controls.
+            state: before the step.
+            action: `[B, A]`, from -1 to 1.
+        """
+        following: State = solver.step(state, self.control(action, state))
+        return following
+
     def step(self, state: State, action: Tensor) -> State:
         """The state one control step later; differentiable in both arguments.
 
@@ -205,7 +219,7 @@ class Task(ABC):
             ModelError: naming the first action that is not within -1 and 1.
         """
         self._check_actions(action, (state.batch,))
-        return self.solver.step(state, self.control(action, state))
+        return self.advance(self.solver, state, action)
 
     def rollout(
         self,
@@ -242,7 +256,7 @@ class Task(ABC):
         chosen = self.solver if solver is None else solver
 
         def advance(state: State, t: int) -> tuple[State, Tensor]:
-            following = chosen.step(state, self.control(actions[:, t], state))
+            following = self.advance(chosen, state, actions[:, t])
             return following, self.stage_cost(state, actions[:, t], following, t)
 
         played = unroll(advance, self.initial_states(seeds), steps, checkpoint=checkpoint, keep=keep)

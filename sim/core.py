@@ -33,6 +33,8 @@ class Outcome(IntEnum):
     """Something left the simulated box."""
     TOO_FAST = 4
     """Something moved further in a substep than the time step allows (CFL)."""
+    OVERLOADED = 5
+    """The force on a gripper exceeded what the task allows; no solver sets it, see `Task.advance`."""
 
 
 @dataclasses.dataclass(frozen=True)

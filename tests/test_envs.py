@@ -1,5 +1,6 @@
 """The framework of tasks and their faces, on the toy task: what holds here holds for every task."""
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from gymnasium.utils.env_checker import check_env, data_equivalence
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from toy import Blind, PointState, Reach, ReachSettings
+from toy import Blind, Gentle, PointSolver, PointState, Reach, ReachSettings
 
 import pliant
 from pliant.envs import TaskEnv, TaskVectorEnv, make_task, register_task, task_names, task_objective, unit_box
@@ -501,6 +502,41 @@ def test_a_failure_is_marked_in_the_rollout_and_its_loss_stays_finite():
     assert played.ok.tolist() == [True, False]
     assert played.final.outcomes() == [Outcome.OK, Outcome.TOO_FAST]
     assert played.loss.isfinite().all()
+
+
+def test_a_task_may_end_environments_that_push_too_hard():
+    """They are frozen in the state before the step, the others go on with the same bits, and the mark of a solver stays."""
+    actions = 0.3 * torch.ones(3, 3, 2, dtype=torch.float64)
+    actions[1, 1] = 1.0
+    actions[2] = 0.0
+    actions.requires_grad_()
+    gentle, plain = Gentle(dtype="float64"), Reach(dtype="float64")
+    played, free = gentle.rollout(actions, seed=[1, 2, 3], keep=True), plain.rollout(actions, seed=[1, 2, 3], keep=True)
+    assert played.ok.tolist() == [True, False, True]
+    assert [state.outcomes()[1] for state in played.states] == [Outcome.OK, Outcome.OK, Outcome.OVERLOADED, Outcome.OVERLOADED]
+    for state in played.states[2:]:
+        assert torch.equal(state.position[1], played.states[1].position[1])
+    assert torch.equal(played.final[[0, 2]].position, free.final[[0, 2]].position)
+    mine, theirs = (torch.autograd.grad(course.loss[[0, 2]].sum(), actions)[0] for course in (played, free))
+    assert torch.equal(mine, theirs)
+    assert float(mine[1].abs().max()) == 0.0
+    fast = Gentle(dtype="float64", speed_limit=0.05).rollout(torch.ones(1, 2, 2, dtype=torch.float64))
+    assert fast.final.outcomes() == [Outcome.TOO_FAST]
+
+
+def test_what_a_task_ends_is_over_for_gymnasium_too_and_under_another_solver():
+    env = TaskEnv("toy:Gentle")
+    start, _ = env.reset(seed=0)
+    observation, reward, terminated, truncated, info = env.step(np.ones(2, np.float32))
+    assert (terminated, truncated, info["outcome"], reward) == (True, False, "OVERLOADED", Gentle.failure_reward)
+    assert np.array_equal(observation, start)
+    task = Gentle(dtype="float64")
+    actions = torch.tensor([[[0.2, 0.0]], [[1.0, 0.0]]], dtype=torch.float64)
+    model = task.solver.model
+    light = PointSolver(dataclasses.replace(model, mass=model.mass / 2))
+    played = task.rollout(actions, solver=light)
+    assert played.final.outcomes() == [Outcome.OK, Outcome.OVERLOADED]
+    assert float((played.final.position - task.rollout(actions).final.position)[0].abs().max()) > 1e-4
 
 
 @pytest.mark.parametrize(

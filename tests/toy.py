@@ -151,6 +151,18 @@ class Reach(Task):
         return (vector * vector)[:, 0] + (vector * vector)[:, 1]
 
 
+class Gentle(Reach):
+    """Ends environments in which a force pushes harder than 2 N."""
+
+    limit = 2.0
+
+    def advance(self, solver, state, action):
+        following = super().advance(solver, state, action)
+        hard = self._squared(action * self.settings.max_force) > self.limit**2
+        status = torch.where(following.ok & hard, int(Outcome.OVERLOADED), following.status)
+        return keep_failed(state, following.replace(status=status))
+
+
 class Blind(Reach):
     """The observation is NaN right of the middle: what a broken task or an overflow looks like to Gymnasium."""
 
