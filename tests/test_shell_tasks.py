@@ -16,6 +16,7 @@ from pliant.envs.registry import TASKS as ENTRIES
 from pliant.envs.vector_env import TaskVectorEnv
 from pliant.errors import MeshError, ModelError, ShapeError, UnknownNameError
 from pliant.optim.trajectory import optimize
+from pliant.sim.core import Outcome
 from pliant.sim.mesh import Mesh, save_mesh
 from pliant.sim.mesh_shapes import ball, sheet
 from pliant.sim.render import render
@@ -153,6 +154,18 @@ def test_a_press_makes_a_crease_that_stays_after_release():
     tip, strip = task.vertices(final, "finger.0")[0, :, 2].min(), task.vertices(final, "sheet")[0, :, 2].max()
     assert tip > strip  # the finger has let go
     assert seen["crease_behind_middle"] > 15 > seen["crease_before_middle"] > 0
+
+
+def test_a_finger_that_bears_more_than_the_limit_ends_the_episode():
+    task = make_task("pliant/FoldingU-v0", force_limit=0.2, horizon=30, release=0)
+    actions = torch.zeros(1, 30, 6, dtype=torch.float64)
+    actions[:, :, 2] = -0.8
+    with torch.no_grad():
+        played = task.rollout(actions, keep=True)
+    assert played.final.outcomes() == [Outcome.OVERLOADED]
+    assert not bool(played.ok)
+    force = [float(task.solver.handle_wrench(state)[0, 0, :3].norm()) for state in played.states]
+    assert 0.05 < max(force) <= 0.2  # the state is the last one within the limit
 
 
 def test_sheets_are_of_every_material():

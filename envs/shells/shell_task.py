@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...errors import ModelError, UnknownNameError
+from ...sim.core import Outcome, keep_failed
 from ...sim.mesh import Mesh, load_mesh
 from ...sim.mesh_shapes import fingertip, sheet
 from ...sim.shell import ShellMaterial, card, cloth, paper, plastic_film
@@ -206,15 +207,19 @@ class ShellTask(GoalTask):
                 parts += [state.position[:, seen], state.velocity[:, seen]]
             elif isinstance(body, Rigid):
                 parts += [state.position[:, nodes], state.velocity[:, nodes]]
-        parts += [state.handle_position, state.handle_rotation]
-        if hasattr(self.solver, "handle_wrench"):
-            parts.append(self.solver.handle_wrench(state))
+        parts += [state.handle_position, state.handle_rotation, self.solver.handle_wrench(state)]
         return torch.cat([part.flatten(1) for part in parts], 1)
 
     def advance(self, solver: Any, state: SolidState, action: Tensor) -> SolidState:
-        """A step; what presses harder than the limit fails as OVERLOADED."""
-        following = solver.step(state, self.control(action, state))
-        return following
+        """A step; where a finger bears more than the limit, the episode ends as OVERLOADED."""
+        following: SolidState = solver.step(state, self.control(action, state))
+        if not self.grippers:
+            return following
+        with torch.no_grad():
+            force = torch.linalg.vector_norm(self.solver.handle_wrench(following)[..., :3], dim=-1)
+        over = following.ok & (force > self.settings.force_limit).any(1)
+        status = torch.where(over, torch.full_like(following.status, int(Outcome.OVERLOADED)), following.status)
+        return keep_failed(state, following.replace(status=status))
 
     def _tip(self) -> Mesh:
         own = self.settings
