@@ -207,7 +207,7 @@ def load_actions(path: str | Path, task: str, components: int) -> np.ndarray:
 
 def identity(result: Result) -> dict[str, Any]:
     """What must be equal for two runs to be the same run: all but how long it may go on, and what is drawn of it."""
-    budget = ("iterations", "time_limit", "video")
+    budget = ("iterations", "time_limit", "simulations", "video")
     settings = {name: value for name, value in result.settings.items() if name not in (*budget, "task_options")}
     flat = {"verb": result.verb, "task": result.task, "preset": result.preset, "seed": result.seed, **settings}
     return jsonable({**flat, **result.settings.get("task_options", {})})

@@ -13,7 +13,7 @@ from ..envs.objective import task_objective
 from ..optim.trajectory import METHODS, optimize
 from .contest import Run, arguments, contest, keep, own_tasks
 
-OPTIONS: dict[str, dict[str, Any]] = {"adam": {"learning_rate": 0.03}, "cma": {}}
+OPTIONS: dict[str, dict[str, Any]] = {"adam": {"learning_rate": 0.03}, "cma": {}, "mppi": {}, "hybrid": {"learning_rate": 0.03}}
 
 
 def solve(task_name: str, seed: int, *, method: str, seconds: float) -> Run:
@@ -36,7 +36,7 @@ def table(seconds: float, seeds: int, tasks: Sequence[str]) -> str:
         f"{torch.get_num_threads()} threads. Compilation is not counted.",
     ]
     entrants = {method: partial(solve, method=method, seconds=seconds) for method in METHODS}
-    return contest("Trajectories: gradients and CMA-ES at equal wall time", notes, entrants, tasks, seeds)
+    return contest("Trajectories: methods at equal wall time", notes, entrants, tasks, seeds)
 
 
 def main() -> None:

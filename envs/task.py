@@ -212,14 +212,14 @@ class Task(ABC):
         return following
 
     def step(self, state: State, action: Tensor) -> State:
-        """The state one control step later; differentiable in both arguments.
+        """The state one control step later; differentiable in both arguments. Where all environments have failed, the state itself.
 
         Raises:
             ShapeError: if the action is not `[B, A]`, or of another dtype or device than the task.
             ModelError: naming the first action that is not within -1 and 1.
         """
         self._check_actions(action, (state.batch,))
-        return self.advance(self.solver, state, action)
+        return self.advance(self.solver, state, action) if bool(state.ok.any()) else state
 
     def rollout(
         self,
@@ -230,7 +230,7 @@ class Task(ABC):
         keep: bool = False,
         solver: Solver[Any, Any, Any] | None = None,
     ) -> TaskTrajectory:
-        """Plays action sequences `[B, T, A]`; the loss is differentiable in them.
+        """Plays action sequences `[B, T, A]`; the loss is differentiable in them. No step is simulated once all environments have failed.
 
         Args:
             actions: from -1 to 1; T may differ from the horizon.
@@ -256,7 +256,7 @@ class Task(ABC):
         chosen = self.solver if solver is None else solver
 
         def advance(state: State, t: int) -> tuple[State, Tensor]:
-            following = self.advance(chosen, state, actions[:, t])
+            following = self.advance(chosen, state, actions[:, t]) if bool(state.ok.any()) else state
             return following, self.stage_cost(state, actions[:, t], following, t)
 
         played = unroll(advance, self.initial_states(seeds), steps, checkpoint=checkpoint, keep=keep)

@@ -22,6 +22,14 @@ from ..storage import load_arrays, save_arrays
 from .core import Control, ControlT, Solver, State, StateT
 
 
+def step_running(solver: Solver[Any, StateT, ControlT], state: StateT, control: ControlT) -> StateT:
+    """`solver.step`; but a state all of whose environments have failed is returned as it is, without a call of the solver.
+
+    A step leaves failed environments unchanged, so values and derivatives are the same.
+    """
+    return solver.step(state, control) if bool(state.ok.any()) else state
+
+
 @dataclasses.dataclass(frozen=True)
 class Rollout(Generic[StateT]):
     """What `rollout` returns; all of it carries derivatives."""
@@ -45,6 +53,8 @@ def rollout(
     keep: bool | None = None,
 ) -> Rollout[StateT]:
     """Advances `state` by many steps; differentiable in the state, the controls and the model's parameters.
+
+    Once all environments have failed the solver is called no more: states stay as they are, and are recorded to the end.
 
     Args:
         solver: whose `step` is called.
@@ -80,7 +90,7 @@ def rollout(
             raise ShapeError(f"The control of step {t} is a {type(control).__name__}; it must be a Control.")
         if control.batch != current.batch:
             raise ShapeError(f"The control of step {t} has batch size {control.batch}; the state has {current.batch}.")
-        current = solver.step(current, control)
+        current = step_running(solver, current, control)
         return current, None if record is None else record(current)
 
     return unroll(advance, state, steps, checkpoint=checkpoint, keep=checkpoint is None if keep is None else keep)

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 import pliant
 from pliant import benchmarks
 from pliant.app.cli import app
-from pliant.app.commands.optimize import default_iterations
+from pliant.app.commands.optimize import default_budget
 from pliant.app.commands.validate import chosen
 from pliant.app.options import literal, pairs, parsed
 from pliant.app.play import FRAMES, Film, play
@@ -210,7 +210,7 @@ def test_a_film_has_few_frames_the_last_state_and_a_limited_replay(monkeypatch):
 # optimize
 
 
-@pytest.mark.parametrize("method", ["adam", "cma"])
+@pytest.mark.parametrize("method", ["adam", "cma", "mppi", "hybrid"])
 def test_optimize_lowers_the_loss_and_writes_the_whole_folder(method):
     done = cli("optimize", "toy:Reach", "--method", method, "--iterations", 15)
     folder = RunFolder(f"runs/Reach-{method}-0")
@@ -266,13 +266,30 @@ def test_a_time_limit_is_a_budget_of_its_own():
     assert time.perf_counter() - began < 60
 
 
-def test_cma_gets_as_many_iterations_as_cost_the_same():
+def test_other_methods_may_cost_what_adam_costs():
     task = Reach()
-    assert default_iterations(task, "adam", None, None) == 50
+    assert default_budget(task, "adam") == (50, None)
     task.iterations = 30
-    assert default_iterations(task, "adam", None, None) == 30
-    assert default_iterations(task, "cma", None, None) == 10  # 4 * 30 simulations in populations of 13, for 12 knots of 2
-    assert default_iterations(task, "cma", 4, 40) == 3
+    assert default_budget(task, "adam") == (30, None)
+    assert default_budget(task, "cma") == default_budget(task, "hybrid") == (None, 120)
+
+
+def test_simulations_are_a_budget_of_their_own():
+    words = ("optimize", "toy:Reach", "--method", "hybrid", "--no-video", "--json")
+    found = json.loads(cli(*words, "--simulations", 60, "--out", "whole").stdout)
+    assert found["settings"]["iterations"] is None
+    assert 40 < found["metrics"]["simulations"] <= 60
+    cli(*words, "--simulations", 30, "--out", "parts")
+    more = json.loads(cli(*words, "--simulations", 60, "--out", "parts", "--resume").stdout)
+    assert more["metrics"]["simulations"] == found["metrics"]["simulations"]
+    assert Path("whole/actions.npz").read_bytes() == Path("parts/actions.npz").read_bytes()
+
+
+def test_gradients_that_were_clipped_are_told():
+    done = cli("optimize", "toy:Reach", "--method", "hybrid", "--iterations", 8, "--no-video", "--option", "max_gradient_norm=1e-3")
+    clipped = RunFolder("runs/Reach-hybrid-0").read().metrics["clipped"]
+    assert clipped > 0
+    assert f"{clipped} gradients clipped" in done.stdout
 
 
 def test_a_finished_run_of_another_setting_is_kept():
@@ -443,12 +460,15 @@ def test_ctrl_c_while_drawing_leaves_the_result(monkeypatch):
         ("optimize toy:Reach --time-limit -1", "time_limit"),
         ("optimize toy:Reach --iterations -1", "--iterations"),
         ("optimize toy:Reach --iterations many", "--iterations"),
+        ("optimize toy:Reach --simulations nan", "simulations"),
+        ("optimize toy:Reach --simulations -1", "simulations"),
         ("optimize toy:Reach --knots 0", "knots"),
         ("optimize toy:Reach --knots 99", "knots"),
         ("optimize toy:Reach --seed -1", "--seed"),
         ("optimize toy:Reach --interpolation cubic", "linear"),
         ("optimize toy:Reach --method cma --learning-rate 0.1", "sigma"),
         ("optimize toy:Reach --option sigma=0.1", "learning_rate"),
+        ("optimize toy:Reach --method mppi --option temperature=-1", "temperature"),
         ("optimize toy:Reach --out /dev/null/out", "/dev/null/out"),
         ("optimize toy:Reach --resume", "without --resume"),
         ("optimize toy:Reach --expand-from 0", "expand_from"),

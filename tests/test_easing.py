@@ -45,7 +45,7 @@ class Reaching:
 
 
 def line(pursued, horizon, iteration=0):
-    return Progress(iteration, 1.0, 1.0, pursued, horizon, 0.0, 0.0, 1, 0, 0, 0.0)
+    return Progress(iteration, 1.0, 1.0, pursued, horizon, 0.0, 0.0, 1, 1.0, 0, 0, 0.0)
 
 
 # The schedule

@@ -29,7 +29,7 @@ class Function:
         self.shape, self._loss, self._bad = shape, loss, bad
         self.lower = torch.full((shape[1],), low, dtype=dtype)
         self.upper = torch.full((shape[1],), high, dtype=dtype)
-        self.calls, self.batches = 0, []
+        self.calls, self.batches, self.gradients = 0, [], []
 
     def __call__(self, actions):
         assert actions.dtype == self.lower.dtype
@@ -37,6 +37,7 @@ class Function:
         assert bool((actions >= self.lower).all() & (actions <= self.upper).all())
         self.calls += 1
         self.batches.append(len(actions))
+        self.gradients.append(len(actions) if actions.requires_grad and torch.is_grad_enabled() else 0)
         ok = torch.ones(len(actions), dtype=torch.bool) if self._bad is None else ~self._bad(actions.detach())
         return Evaluation(self._loss(actions), ok)
 
@@ -65,7 +66,7 @@ def same_runs(one, other):
         assert np.array_equal(one.history[name], other.history[name], equal_nan=True), name
 
 
-@pytest.mark.parametrize(("method", "iterations"), [("adam", 300), ("cma", 500)])
+@pytest.mark.parametrize(("method", "iterations"), [("adam", 300), ("cma", 500), ("hybrid", 300)])
 def test_a_quadratic_is_solved(method, iterations):
     shape = (5, 2)
     more = {"cosine": 300} if method == "adam" else {}
@@ -75,14 +76,17 @@ def test_a_quadratic_is_solved(method, iterations):
     assert result.loss == float(bowl(shape)(result.actions[None]).loss)
 
 
-@pytest.mark.parametrize(("method", "iterations"), [("adam", 200), ("cma", 300)])
+@pytest.mark.parametrize(("method", "iterations"), [("adam", 200), ("cma", 300), ("mppi", 600), ("hybrid", 200)])
 def test_an_optimum_beyond_the_bounds_is_found_at_the_bound(method, iterations):
     middle = torch.tensor([[3.0, -2.0]], dtype=torch.float64).expand(6, 2)
     result = optimize(bowl((6, 2), middle, low=-0.25, high=0.5), method, iterations=iterations, knots=6)
     assert torch.allclose(result.actions, torch.tensor([0.5, -0.25], dtype=torch.float64).expand(6, 2), atol=1e-6)
 
 
-@pytest.mark.parametrize(("method", "iterations", "more"), [("adam", 3000, {"learning_rate": 0.01, "cosine": 3000}), ("cma", 400, {})])
+@pytest.mark.parametrize(
+    ("method", "iterations", "more"),
+    [("adam", 3000, {"learning_rate": 0.01, "cosine": 3000}), ("cma", 400, {}), ("hybrid", 800, {})],
+)
 def test_a_curved_valley_is_followed(method, iterations, more):
     objective = Function(rosenbrock, (4, 1))
     result = optimize(objective, method, iterations=iterations, knots=4, **more)
@@ -94,7 +98,7 @@ def test_a_curved_valley_is_followed(method, iterations, more):
 @pytest.mark.parametrize("method", ALL)
 def test_few_knots_follow_a_smooth_optimum(method, interpolation):
     result = optimize(bowl((40, 2)), method, iterations=300, knots=6, interpolation=interpolation)
-    assert result.loss < 1e-3
+    assert result.loss < (2e-3 if interpolation == "constant" else 1e-3)
     assert optimize(bowl((40, 2)), method, iterations=0, knots=6, interpolation=interpolation).loss > 0.05
 
 
@@ -108,6 +112,7 @@ def test_the_history_tells_what_happened(method):
     assert history["best"].tolist() == np.minimum.accumulate(history["loss"]).tolist()
     assert history["best"][-1] == result.loss < history["loss"][0]
     assert history["evaluations"][-1] == sum(objective.batches)
+    assert history["simulations"][-1] == sum(objective.batches) + 3 * sum(objective.gradients)
     assert (np.diff(history["seconds"]) > 0).all()
     assert history["skipped"].sum() == history["clipped"].sum() == 0
     assert not result.interrupted
@@ -179,7 +184,7 @@ def test_a_region_that_fails_is_skipped_and_never_the_best(method, kind):
         return torch.where(bad(actions), value - 10, value) if kind == "not ok" else value
 
     objective = Function(loss, (6, 1), bad=bad if kind != "nan" else None)
-    more = {"learning_rate": 0.05} if method == "adam" else {}
+    more = {"learning_rate": 0.05} if method in ("adam", "hybrid") else {}
     result = optimize(objective, method, iterations=150, **more)
     assert not bool(bad(result.actions[None]))
     assert 0.04 <= result.loss < 0.045
@@ -375,6 +380,7 @@ def failing_now_and_then(dtype):
 def test_a_resumed_run_gives_the_same_bits(method, parts, dtype, tmp_path):
     more = {"knots": 5, "interpolation": "bspline", "initial": wave((12, 2), dtype) * -1, "noise": 0.03, "seed": 5}
     more |= {"max_gradient_norm": 0.2, "cosine": 20} if method == "adam" else {"population": 7}
+    more |= {"max_gradient_norm": 0.2} if method == "hybrid" else {}
     whole = optimize(failing_now_and_then(dtype), method, iterations=25, **more)
     assert whole.history["skipped"][-1] > 0
     for number, iterations in enumerate(parts):
@@ -553,7 +559,7 @@ def test_a_method_is_a_class_and_a_line(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
-        ({"method": None}, UnknownNameError, "adam, cma"),
+        ({"method": None}, UnknownNameError, "adam, cma, mppi, hybrid"),
         ({"method": "newton"}, UnknownNameError, "adam, cma"),
         ({"learning_rat": 0.1}, UnknownNameError, "learning_rate"),
         ({"interpolation": "cubic"}, UnknownNameError, "linear, bspline"),
@@ -564,6 +570,8 @@ def test_a_method_is_a_class_and_a_line(monkeypatch, tmp_path):
         ({"time_limit": -1.0}, PliantError, "time_limit"),
         ({"time_limit": float("nan")}, PliantError, "time_limit"),
         ({"time_limit": "1"}, PliantError, "time_limit"),
+        ({"simulations": -1}, PliantError, "simulations"),
+        ({"simulations": float("nan")}, PliantError, "simulations"),
         ({"noise": -0.1}, PliantError, "noise"),
         ({"noise": float("inf")}, PliantError, "noise"),
         ({"seed": -1}, PliantError, "seed"),
@@ -587,6 +595,18 @@ def test_a_method_is_a_class_and_a_line(monkeypatch, tmp_path):
         ({"method": "cma", "sigma": 0.0}, PliantError, "sigma"),
         ({"method": "cma", "population": 3}, PliantError, "population"),
         ({"method": "cma", "population": 8.5}, PliantError, "population"),
+        ({"method": "mppi", "sigma": 2.0}, PliantError, "sigma"),
+        ({"method": "mppi", "population": 1}, PliantError, "population"),
+        ({"method": "mppi", "population": None}, PliantError, "population"),
+        ({"method": "mppi", "temperature": 0.0}, PliantError, "temperature"),
+        ({"method": "mppi", "temperature": float("nan")}, PliantError, "temperature"),
+        ({"method": "mppi", "decay": 1.5}, PliantError, "decay"),
+        ({"method": "mppi", "decay": "slow"}, PliantError, "wrong type"),
+        ({"method": "hybrid", "learning_rate": -1.0}, PliantError, "learning_rate"),
+        ({"method": "hybrid", "max_gradient_norm": 0.0}, PliantError, "max_gradient_norm"),
+        ({"method": "hybrid", "sigma": 0.0}, PliantError, "sigma"),
+        ({"method": "hybrid", "population": 3}, PliantError, "population"),
+        ({"method": "hybrid", "beta1": 0.5}, UnknownNameError, "learning_rate"),
     ],
 )
 def test_bad_arguments_are_refused_before_any_work(arguments, error, message):
@@ -609,6 +629,8 @@ def test_bad_arguments_are_refused_before_any_work(arguments, error, message):
         ("upper", torch.full((2,), torch.inf, dtype=torch.float64), PliantError),
         ("lower", torch.full((2,), torch.nan, dtype=torch.float64), PliantError),
         ("lower", torch.full((2,), 2.0, dtype=torch.float64), PliantError),
+        ("gradient_cost", 0.0, PliantError),
+        ("gradient_cost", "dear", PliantError),
     ],
 )
 def test_bad_objectives_are_refused(name, value, error):

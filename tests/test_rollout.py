@@ -6,10 +6,10 @@ import weakref
 import numpy as np
 import pytest
 import torch
-from toy import PointControl, PointSolver, PointState, point_model, point_state
+from toy import PointControl, PointSolver, PointState, Reach, point_model, point_state
 
 from pliant.errors import FileFormatError, ModelError, ShapeError
-from pliant.sim.core import Outcome
+from pliant.sim.core import Outcome, keep_failed
 from pliant.sim.rollout import Trajectory, rollout, unroll
 
 STEPS = 23
@@ -173,6 +173,73 @@ def test_records_are_batch_by_time_and_states_start_with_the_first():
         assert torch.equal(result.records[:, t], state.position)
     assert torch.equal(result.final.position, result.states[-1].position)
     assert rollout(PointSolver(point_model()), start, controls(3), checkpoint=4).states is None
+
+
+class CallsCounted(PointSolver):
+    calls = 0
+
+    def step(self, state, control):
+        self.calls += 1
+        return super().step(state, control)
+
+
+class Stubborn(CallsCounted):
+    """Fails in a chosen step, one for each environment."""
+
+    fails = (6, 3)
+
+    def step(self, state, control):
+        following = super().step(state, control)
+        failed = torch.tensor([self.calls > number for number in self.fails[: state.batch]])
+        status = torch.where(state.ok & failed, int(Outcome.TOO_FAST), following.status)
+        return keep_failed(state, following.replace(status=status))
+
+
+@pytest.mark.parametrize("checkpoint", [None, 4])
+def test_a_rollout_whose_environments_have_all_failed_calls_the_solver_no_more(checkpoint, monkeypatch):
+    def run():
+        start, solver = point_state(2), Stubborn(point_model())
+        start = start.replace(position=start.position.requires_grad_())
+        acting = [PointControl(control.force.requires_grad_()) for control in controls(size=0.5)]
+        result = rollout(solver, start, acting, checkpoint=checkpoint, record=cost, keep=True)
+        calls, inputs = solver.calls, [start.position, *(control.force for control in acting)]
+        if checkpoint:  # recomputed, the steps of this solver would be counted anew
+            return calls, result, ()
+        return calls, result, torch.autograd.grad(result.records.sum(), inputs, materialize_grads=True)
+
+    calls, result, slopes = run()
+    assert calls == 7
+    assert result.final.outcomes() == [Outcome.TOO_FAST, Outcome.TOO_FAST]
+    assert result.records.shape == (2, STEPS)
+    assert len(result.states) == STEPS + 1
+    assert (result.records[:, 7:] == result.records[:, 6:7]).all()
+    monkeypatch.setattr("pliant.sim.rollout.step_running", lambda solver, state, control: solver.step(state, control))
+    every, whole, expected = run()
+    assert every == STEPS
+    assert torch.equal(result.records, whole.records)
+    assert all(torch.equal(a, b) for a, b in zip(result.final.tensors(), whole.final.tensors(), strict=True))
+    assert all(torch.equal(a, b) for a, b in zip(slopes, expected, strict=True))
+
+
+def test_a_task_that_failed_is_not_simulated_on_and_its_costs_are_the_same(monkeypatch):
+    def run():
+        task = Reach(speed_limit=0.5)
+        task.solver.__class__ = CallsCounted
+        actions = torch.ones(3, 12, 2) * torch.tensor([1.0, 0.8, 0.6])[:, None, None]
+        actions.requires_grad_()
+        played = task.rollout(actions)
+        return task.solver.calls, played, torch.autograd.grad(played.loss.sum(), actions)[0]
+
+    calls, played, slope = run()
+    assert 1 <= calls < 12
+    assert played.stage_costs.shape == (3, 12)
+    assert not bool(played.ok.any())
+    monkeypatch.setattr("pliant.envs.task.step_running", lambda solver, state, control: solver.step(state, control))
+    every, whole, expected = run()
+    assert every == 12
+    assert torch.equal(played.stage_costs, whole.stage_costs)
+    assert torch.equal(played.loss, whole.loss)
+    assert torch.equal(slope, expected)
 
 
 def test_one_rollout_of_a_batch_is_the_rollouts_of_its_environments():

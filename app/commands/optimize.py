@@ -22,20 +22,31 @@ if TYPE_CHECKING:
     from ...optim.trajectory import OptimizeResult, Progress
 
 ITERATIONS = 50
-"""Of a method with gradients, where neither the user nor the task says how many."""
+"""Of Adam, where neither the user nor the task says how many; other methods may cost as much."""
+
+METHODS_HELP = (
+    "adam (gradients through the simulator), cma (CMA-ES, without gradients), mppi (path integral, without gradients), "
+    "or hybrid (CMA-ES proposes, Adam refines)."
+)
 
 
 def optimize(
     context: typer.Context,
     task: TaskName,
-    method: Annotated[str, typer.Option(help="adam (gradients through the simulator) or cma (CMA-ES, without gradients).")] = "adam",
+    method: Annotated[str, typer.Option(help=METHODS_HELP)] = "adam",
     iterations: Annotated[
-        int | None, typer.Option(min=0, help="Updates in all, those before a --resume included. Default: the task's, or by the time limit.")
+        int | None,
+        typer.Option(min=0, help="Updates in all, those before a --resume included. Default: the task's, or by the other budgets."),
     ] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds in all, those before a --resume included.")] = None,
-    knots: Annotated[int | None, typer.Option(help="Knots that span the action sequence. Default: adam one a step, cma 4 to 16.")] = None,
-    interpolation: Annotated[str, typer.Option(help="Between the knots: linear or bspline.")] = "linear",
-    learning_rate: Annotated[float | None, typer.Option(help="First step of adam, in units of the action range.")] = None,
+    simulations: Annotated[
+        float | None, typer.Option(help="Simulations in all, those before a --resume included; a gradient counts as several.")
+    ] = None,
+    knots: Annotated[
+        int | None, typer.Option(help="Knots that span the action sequence. Default: adam and hybrid one a step, cma and mppi 4 to 16.")
+    ] = None,
+    interpolation: Annotated[str, typer.Option(help="Between the knots: linear or bspline; or constant segments.")] = "linear",
+    learning_rate: Annotated[float | None, typer.Option(help="First step of adam and hybrid, in units of the action range.")] = None,
     expand_from: Annotated[
         float, typer.Option(help="Share of the horizon whose loss is pursued at first; it grows as the loss stalls. 1: all of it.")
     ] = 1.0,
@@ -74,12 +85,13 @@ def optimize(
     if learning_rate is not None:
         options["learning_rate"] = learning_rate
     built = built_task(task, preset, set_, seed=seed, dtype=dtype, device=device)
-    if iterations is None and time_limit is None:
-        iterations = default_iterations(built, method, knots, options.get("population"))
+    if iterations is None and time_limit is None and simulations is None:
+        iterations, simulations = default_budget(built, method)
     settings: dict[str, Any] = {
         "method": method,
         "iterations": iterations,
         "time_limit": time_limit,
+        "simulations": simulations,
         "knots": knots,
         "interpolation": interpolation,
         **easing,
@@ -99,18 +111,12 @@ def optimize(
         raise typer.Exit(status)
 
 
-def default_iterations(task: Task, method: str, knots: int | None, population: Any) -> int:
-    """Iterations where nobody says how many: those of the task, or `ITERATIONS`; of CMA-ES as many as cost the same simulations."""
+def default_budget(task: Task, method: str) -> tuple[int | None, float | None]:
+    """Iterations of Adam, or simulations of another method, where nobody says how many: those of the task, or as many as `ITERATIONS` cost."""
     from ...envs.objective import GRADIENT_COST
-    from ...optim.trajectory import METHODS
 
     iterations = int(getattr(task, "iterations", ITERATIONS))
-    if method != "cma":
-        return iterations
-    width = int(task.action_space.shape[0])
-    unknowns = width * (knots or METHODS[method].default_knots(task.horizon, width) or task.horizon)
-    size = population if isinstance(population, int) and population > 0 else 4 + int(3 * math.log(max(1, unknowns)))
-    return math.ceil(GRADIENT_COST * iterations / size)
+    return (iterations, None) if method == "adam" else (None, GRADIENT_COST * iterations)
 
 
 def _search(task: Task, result: Result, folder: RunFolder, resume: bool) -> OptimizeResult:
@@ -121,7 +127,7 @@ def _search(task: Task, result: Result, folder: RunFolder, resume: bool) -> Opti
     from ...optim.trajectory import Easing, optimize
 
     settings = result.settings
-    iterations, time_limit = settings["iterations"], settings["time_limit"]
+    iterations, time_limit, simulations = (settings[name] for name in ("iterations", "time_limit", "simulations"))
     initial = task.initial_actions()
     begun = False
     with warnings.catch_warnings(), progress(f"{result.task} {settings['method']}") as report:
@@ -132,16 +138,20 @@ def _search(task: Task, result: Result, folder: RunFolder, resume: bool) -> Opti
             if not begun:
                 _mark(folder, result)
                 begun = True
-            shares = [done.iteration / iterations if iterations else 0.0, done.seconds / time_limit if time_limit else 0.0]
+            spent = ((done.iteration, iterations), (done.seconds, time_limit), (done.simulations, simulations))
             of = f"/{iterations}" if iterations else ""
             of += f", {done.horizon} of {task.horizon} steps" if done.horizon < task.horizon else ""
-            report(max(shares), f"{done.iteration}{of}, loss {number(done.loss)}, best {number(done.best)}")
+            report(
+                max(part / budget if budget else 0.0 for part, budget in spent),
+                f"{done.iteration}{of}, loss {number(done.loss)}, best {number(done.best)}",
+            )
 
         found = optimize(
             task_objective(task),
             settings["method"],
             iterations=iterations,
             time_limit=time_limit,
+            simulations=simulations,
             initial=initial if initial.any() else None,  # without, the optimizer starts with a little noise
             seed=result.seed,
             knots=settings["knots"],
@@ -153,7 +163,7 @@ def _search(task: Task, result: Result, folder: RunFolder, resume: bool) -> Opti
             **settings["method_options"],
         )
     if not begun and not found.interrupted:
-        say(f"The run already has its {found.iterations} iterations; ask for more with --iterations or --time-limit.")
+        say(f"The run already has its {found.iterations} iterations; ask for more with --iterations, --time-limit or --simulations.")
     return found
 
 
@@ -197,7 +207,10 @@ def _conclude(task: Task, result: Result, folder: RunFolder, found: OptimizeResu
 def _metrics(found: OptimizeResult) -> dict[str, Any]:
     history = found.history
     start = float(history["loss"][0]) if len(history["loss"]) else math.inf
-    last = {name: history[name][-1].item() if len(history[name]) else 0 for name in ("seconds", "evaluations", "skipped")}
+    last = {
+        name: history[name][-1].item() if len(history[name]) else 0
+        for name in ("seconds", "evaluations", "simulations", "skipped", "clipped")
+    }
     ratio = found.loss / start if math.isfinite(start) and start > 0 else math.nan
     losses = {"start_loss": start, "best_loss": found.loss, "ratio": ratio}
     return {**losses, "iterations": found.iterations, "converged": found.converged, **last}
@@ -219,7 +232,9 @@ def _keep(folder: RunFolder, result: Result, found: OptimizeResult) -> tuple[Run
 def _print(folder: RunFolder, result: Result, film: Any) -> None:
     settings, metrics = result.settings, dict(result.metrics)
     start, best, ratio = (number(metrics.pop(name)) for name in ("start_loss", "best_loss", "ratio"))
-    counts = [f"{metrics.pop(name)} {name}" for name in ("iterations", "evaluations", "skipped")]
+    counts = [f"{metrics.pop(name):.12g} {name}" for name in ("iterations", "evaluations", "simulations", "skipped")]
+    clipped = metrics.pop("clipped")
+    counts += [f"{clipped} gradients clipped"] if clipped else []
     seconds, converged = metrics.pop("seconds"), metrics.pop("converged")
     typer.echo(f"{result.task}, {settings['method']}, preset {result.preset}, seed {result.seed}: {result.status}")
     typer.echo(f"loss     start {start}, best {best}, ratio {ratio}")

@@ -5,5 +5,16 @@ from .knots import ActionSpace
 from .loop import METHODS, OptimizeResult, optimize
 from .objective import Evaluation, Objective
 from .progress import Progress
+from .seeds import optimize_seeds
 
-__all__ = ["METHODS", "ActionSpace", "Easing", "Evaluation", "Objective", "OptimizeResult", "Progress", "optimize"]
+__all__ = [
+    "METHODS",
+    "ActionSpace",
+    "Easing",
+    "Evaluation",
+    "Objective",
+    "OptimizeResult",
+    "Progress",
+    "optimize",
+    "optimize_seeds",
+]

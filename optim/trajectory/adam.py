@@ -78,6 +78,11 @@ class Adam(Method):
         self.best, self.best_slope, self.best_loss = problem.first, zero, math.inf
         self.steps, self.factor = zero, 1.0
 
+    @property
+    def demand(self) -> tuple[int, int]:
+        """A gradient."""
+        return 0, 1
+
     def moved(self) -> None:
         """The place to go back to is the best so far until a new one is known, but its loss compares with nothing any more: NaN."""
         if math.isfinite(self.best_loss):
@@ -116,7 +121,7 @@ class Adam(Method):
             self.mean = self.square = self.steps = np.zeros_like(knots)
             if not math.isinf(self.best_loss):
                 self.factor /= 2
-            return Trial(knots, math.inf, evaluations=1, skipped=1)
+            return Trial(knots, math.inf, evaluations=1, skipped=1, gradients=1)
         loss, slope = found
         norm = float(np.linalg.norm(slope))
         longest = self.options.max_gradient_norm
@@ -126,7 +131,7 @@ class Adam(Method):
         self.position, self.slope, self.factor = knots, slope, min(1.0, RECOVERY * self.factor)
         if math.isnan(self.best_loss) or loss < self.best_loss:
             self.best, self.best_slope, self.best_loss = knots, slope, loss
-        return Trial(knots, loss, evaluations=1, skipped=0, gradient_norm=norm, clipped=int(clipped))
+        return Trial(knots, loss, evaluations=1, skipped=0, gradients=1, gradient_norm=norm, clipped=int(clipped))
 
     def state(self) -> dict[str, np.ndarray]:
         """Where it is, the best so far, their gradients, and the moments."""

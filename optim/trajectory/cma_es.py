@@ -1,6 +1,7 @@
 """CMA-ES on action sequences, through the package `cma`.
 
-Hansen 2016, "The CMA evolution strategy: a tutorial"; Hansen, Akimoto and Baudis, https://github.com/CMA-ES/pycma.
+Hansen 2016, "The CMA evolution strategy: a tutorial"; Hansen 2011, "Injecting external solutions into CMA-ES"; Hansen, Akimoto and
+Baudis, https://github.com/CMA-ES/pycma.
 """
 
 from __future__ import annotations
@@ -14,11 +15,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ...errors import FileFormatError, OptionError
+from .knots import few_knots
 from .method import Method, Trial, state_array, whole_number
 from .objective import Problem
-
-DIMENSION = 64
-"""About how many numbers CMA-ES is to search where the user does not choose the knots; its cost grows with the square."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,8 @@ class CmaEs(Method):
     the bound itself can be reached. Only the order of the losses counts. Skipped sequences rank last; a population of which none is
     good tells nothing and is drawn anew with half the step size.
 
-    The state is the list of the losses: `cma` with the same seed is asked and told them again, without any call of the objective.
+    The state is the list of the losses, and of what was injected: `cma` with the same seed is asked and told them again, without any
+    call of the objective.
     """
 
     Options: ClassVar[type] = CmaOptions
@@ -76,11 +76,17 @@ class CmaEs(Method):
             settings["maxstd"] = math.inf  # cma cannot limit the deviation of a single unknown
         self.strategy = cma.CMAEvolutionStrategy(problem.first.ravel(), options.sigma, settings)
         self.told = np.empty((0, self.strategy.popsize))
+        self.injected = np.empty((0, 1 + problem.first.size))  # before which population, and what
 
     @staticmethod
     def default_knots(steps: int, actions: int) -> int | None:
-        """At least 4 and at most 16 knots, about `DIMENSION` unknowns in all."""
-        return min(steps, 16, max(4, DIMENSION // actions))
+        """Few, since the cost of CMA-ES grows with the square of their number."""
+        return few_knots(steps, actions)
+
+    @property
+    def demand(self) -> tuple[int, int]:
+        """A population."""
+        return int(self.strategy.popsize), 0
 
     @property
     def finished(self) -> bool:
@@ -101,9 +107,14 @@ class CmaEs(Method):
         chosen = int(np.argmin(losses))
         return Trial(population[chosen], float(losses[chosen]), len(losses), int(np.isinf(losses).sum()))
 
+    def inject(self, knots: np.ndarray) -> None:
+        """Puts the knots `[K, A]` into the next population, in the place of one that would be drawn."""
+        self._inject(np.concatenate([[len(self.told)], knots.ravel()]))
+
     def state(self) -> dict[str, np.ndarray]:
-        """The losses of all populations, and the mean that they led to."""
-        return {"losses": self.told, "mean": np.array(self.strategy.mean), "sigma": np.array([self.strategy.sigma])}
+        """The losses of all populations, what was injected into them, and the mean that they led to."""
+        mean, sigma = np.array(self.strategy.mean), np.array([self.strategy.sigma])
+        return {"losses": self.told, "injected": self.injected, "mean": mean, "sigma": sigma}
 
     def restore(self, state: Mapping[str, np.ndarray]) -> None:
         """Replays the stored losses.
@@ -112,12 +123,22 @@ class CmaEs(Method):
             FileFormatError: also if they do not lead to the stored mean, because `cma` or `numpy` is another version.
         """
         mean, sigma = state_array(state, "mean", (self.problem.first.size,)), state_array(state, "sigma", (1,))
-        for losses in state_array(state, "losses", (None, self.strategy.popsize)):
-            self._tell(self._ask(), losses)
+        told = state_array(state, "losses", (None, self.strategy.popsize))
+        injected = state_array(state, "injected", (None, self.injected.shape[1]))
+        for number in range(len(told) + 1):
+            for row in injected[injected[:, 0] == number]:
+                self._inject(row)
+            if number < len(told):
+                self._tell(self._ask(), told[number])
         if not np.allclose(self.strategy.mean, mean, rtol=1e-6, atol=1e-9) or not np.allclose(self.strategy.sigma, sigma, rtol=1e-6):
             raise FileFormatError(
                 "The progress file was written with another version of cma or numpy, or is damaged; start anew without resume."
             )
+
+    def _inject(self, row: np.ndarray) -> None:
+        strategy = self.strategy
+        strategy.inject([strategy.gp.geno(row[1:], from_bounds=strategy.boundary_handler.inverse)], force=True)
+        self.injected = np.concatenate([self.injected, row[None]])
 
     def _ask(self) -> list[np.ndarray]:
         with warnings.catch_warnings():

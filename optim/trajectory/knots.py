@@ -1,7 +1,7 @@
-"""Action sequences as functions of a few knots: one value a step, piecewise linear, or a clamped uniform cubic B-spline.
+"""Action sequences as functions of a few knots: one value a step, segments of constant action, straight lines, or a smooth curve.
 
 The weights of every step are non-negative and add up to one, so that knots within the bounds give actions within the bounds.
-De Boor 1978, "A practical guide to splines", for the B-splines.
+De Boor 1978, "A practical guide to splines", for the clamped uniform cubic B-splines.
 """
 
 from __future__ import annotations
@@ -11,8 +11,16 @@ from scipy.interpolate import BSpline
 
 from ...errors import OptionError, UnknownNameError
 
-INTERPOLATIONS = ("linear", "bspline")
-"""How actions follow from knots: straight lines between them, or a smooth curve that they control."""
+INTERPOLATIONS = ("linear", "bspline", "constant")
+"""How actions follow from knots: straight lines between them, a smooth curve that they control, or a segment of one action each."""
+
+UNKNOWNS = 64
+"""About how many numbers a method that samples is to search where the user does not choose the knots."""
+
+
+def few_knots(steps: int, actions: int) -> int:
+    """How many knots a method that samples takes: at least 4 and at most 16, about `UNKNOWNS` numbers in all, never more than steps."""
+    return min(steps, 16, max(4, UNKNOWNS // actions))
 
 
 def weights(steps: int, knots: int | None, interpolation: str = "linear") -> np.ndarray:
@@ -28,6 +36,8 @@ def weights(steps: int, knots: int | None, interpolation: str = "linear") -> np.
         return np.eye(steps)
     if not 1 <= knots <= steps:
         raise OptionError(f"knots is {knots}; it must be between 1 and the {steps} steps of the objective.")
+    if interpolation == "constant":
+        return np.eye(knots)[np.arange(steps) * knots // steps]
     if interpolation == "linear":
         places = np.linspace(0, steps - 1, knots)
         return np.stack([np.interp(np.arange(steps), places, row) for row in np.eye(knots)], axis=1)

@@ -19,12 +19,14 @@ from ...errors import FileFormatError, OptionError, ShapeError, UnknownNameError
 from .adam import Adam
 from .cma_es import CmaEs
 from .easing import Easing
+from .hybrid import Hybrid
 from .knots import ActionSpace, weights
 from .method import Method, whole_number
+from .mppi import Mppi
 from .objective import Objective, Problem, check_objective
 from .progress import Progress, Snapshot, check_settings, load_progress, save_progress, set_aside
 
-METHODS: dict[str, type[Method]] = {"adam": Adam, "cma": CmaEs}
+METHODS: dict[str, type[Method]] = {"adam": Adam, "cma": CmaEs, "mppi": Mppi, "hybrid": Hybrid}
 """Every method by name. A new one is a subclass of `Method` and a line here."""
 
 WRITE_EVERY = 1.0
@@ -58,6 +60,7 @@ def optimize(
     *,
     iterations: int | None = None,
     time_limit: float | None = None,
+    simulations: float | None = None,
     initial: Tensor | None = None,
     noise: float | None = None,
     seed: int = 0,
@@ -79,12 +82,14 @@ def optimize(
         objective: the function of action sequences.
         method: a name of `METHODS`.
         iterations: updates at most, counted from the start of the first run; the initial actions are evaluated besides, as iteration 0.
-        time_limit: wall time [s] after which no further iteration is begun, counted likewise. At least one of the two budgets is needed.
+        time_limit: wall time [s] after which no further iteration is begun, counted likewise.
+        simulations: what all evaluations may cost, counted likewise and as `Progress` says; no iteration is begun that might exceed it, so
+            that methods can be compared at equal cost. The initial actions are always evaluated. At least one of the three is needed.
         initial: actions `[T, A]` to begin with, moved into the bounds; None: zero, or what was stored if `resume`.
         noise: standard deviation, in units of the action range, of what is added to the first knots; None: 0.01 without `initial`, else 0.
         seed: where all random numbers come from; a run with the same seed gives the same bits.
-        knots: how many knots span the T steps, see `ActionSpace`; None: one a step for gradients, `CmaEs.default_knots` for CMA-ES.
-        interpolation: `linear` or `bspline`.
+        knots: how many knots span the T steps, see `ActionSpace`; None: one a step for gradients, `few_knots` for cma and mppi.
+        interpolation: `linear`, `bspline`, or `constant` for segments of one action each.
         easing: easier objectives to pursue on the way. What they lead to is judged by `objective`, for one more evaluation an iteration.
         batch: at most so many sequences in one call of the objective; None: a whole population.
         folder: where `progress.npz` is kept up to date; one of an earlier run there becomes `progress.previous.npz`. None: no file.
@@ -104,7 +109,7 @@ def optimize(
         raise UnknownNameError(f"There is no method {method!r}; there are {', '.join(METHODS)}.")
     chosen_options = _options(method, chosen, options)
     check_objective(objective)
-    _check_numbers(iterations, time_limit, noise, seed, batch)
+    _check_numbers(iterations, time_limit, simulations, noise, seed, batch)
     whole_number("knots", knots, least=1)
     easing.check(objective)
     if resume and folder is None:
@@ -146,7 +151,7 @@ def optimize(
         if place is not None:
             set_aside(place)
     run = _Run(problem, easing, lambda: chosen(problem, chosen_options), place, settings, given, snapshot, on_iteration)
-    return run.result(*run.go(math.inf if iterations is None else iterations, math.inf if time_limit is None else time_limit))
+    return run.result(*run.go(*(math.inf if budget is None else budget for budget in (iterations, time_limit, simulations))))
 
 
 class _Run:
@@ -171,11 +176,11 @@ class _Run:
             save_progress(folder, settings, initial, snapshot)  # a folder that cannot be written is told before any work is done
             self.written = snapshot
 
-    def go(self, iterations: float, time_limit: float) -> tuple[bool, bool]:
+    def go(self, iterations: float, time_limit: float, simulations: float) -> tuple[bool, bool]:
         """Iterates until the budget is used up; returns whether it was interrupted, and whether the method was finished."""
         interrupted = converged = False
         try:
-            converged = self._iterate(iterations, time_limit)
+            converged = self._iterate(iterations, time_limit, simulations)
             self._write()
         except KeyboardInterrupt:
             interrupted = True
@@ -185,7 +190,7 @@ class _Run:
             raise
         return interrupted, converged
 
-    def _iterate(self, iterations: float, time_limit: float) -> bool:
+    def _iterate(self, iterations: float, time_limit: float, simulations: float) -> bool:
         begun = time.perf_counter() - self.snapshot.last.seconds
         method = self.make_method()
         if self.snapshot.lines:
@@ -194,7 +199,7 @@ class _Run:
         while True:
             iteration = self.snapshot.last.iteration + 1
             seconds = time.perf_counter() - begun
-            if iteration > 0 and (iteration > iterations or seconds >= time_limit):
+            if iteration > 0 and (iteration > iterations or seconds >= time_limit or self._after(method) > simulations * (1 + 1e-9)):
                 return False
             if iteration > 0 and method.finished:
                 return True
@@ -205,9 +210,24 @@ class _Run:
             if self.on_iteration is not None and self.on_iteration(self.snapshot.last):
                 return False
 
+    def _ease(self, iteration: int) -> tuple[int, float]:
+        """The horizon and the softening of an iteration that follows on the history."""
+        true = self.problem.objective
+        return self.easing.horizon(true.shape[0], self.snapshot.lines), self.easing.softening(true, iteration)
+
+    def _cost(self, losses: int, gradients: int, horizon: int) -> float:
+        """What evaluations cost, in simulations of the whole horizon."""
+        return (losses + gradients * self.problem.gradient_cost) * (horizon / self.problem.objective.shape[0])
+
+    def _after(self, method: Method) -> float:
+        """The simulations that will have been done at most after one more iteration."""
+        horizon, softening = self._ease(self.snapshot.last.iteration + 1)
+        judged = horizon < self.problem.objective.shape[0] or softening > 0
+        return self.snapshot.last.simulations + self._cost(*method.demand, horizon) + judged
+
     def _advance(self, method: Method, iteration: int, begun: float) -> None:
         old, true = self.snapshot, self.problem.objective
-        horizon, softening = self.easing.horizon(true.shape[0], old.lines), self.easing.softening(true, iteration)
+        horizon, softening = self._ease(iteration)
         pursued = self.easing.eased(true, horizon, softening)
         method.problem = replace(self.problem, objective=pursued)
         if old.lines and (horizon, softening) != (old.last.horizon, old.last.softening):
@@ -226,6 +246,7 @@ class _Run:
             softening=softening,
             seconds=time.perf_counter() - begun,
             evaluations=old.last.evaluations + trial.evaluations + judged,
+            simulations=old.last.simulations + self._cost(trial.evaluations - trial.gradients, trial.gradients, horizon) + judged,
             skipped=old.last.skipped + trial.skipped + (judged and math.isinf(loss)),
             clipped=old.last.clipped + trial.clipped,
             gradient_norm=trial.gradient_norm,
@@ -260,13 +281,13 @@ def _options(name: str, chosen: type[Method], options: dict[str, Any]) -> Any:
         raise OptionError(f"An option of the method {name!r} is of the wrong type: {error}.") from error
 
 
-def _check_numbers(iterations: Any, time_limit: Any, noise: Any, seed: Any, batch: Any) -> None:
-    if iterations is None and time_limit is None:
-        raise OptionError("The run has no budget; give iterations, time_limit [s], or both.")
+def _check_numbers(iterations: Any, time_limit: Any, simulations: Any, noise: Any, seed: Any, batch: Any) -> None:
+    if iterations is None and time_limit is None and simulations is None:
+        raise OptionError("The run has no budget; give iterations, time_limit [s], simulations, or several of them.")
     whole_number("iterations", iterations, least=0)
     whole_number("batch", batch, least=1)
     whole_number("seed", seed, least=0)
-    for name, value, unit in (("time_limit", time_limit, " [s]"), ("noise", noise, " [action range]")):
+    for name, value, unit in (("time_limit", time_limit, " [s]"), ("simulations", simulations, ""), ("noise", noise, " [action range]")):
         if value is not None and not (isinstance(value, int | float | np.number) and value >= 0):
             raise OptionError(f"{name} is {value!r}; it must be a number{unit} of at least 0.")
     if seed is None or noise == math.inf:

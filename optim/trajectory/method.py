@@ -20,8 +20,9 @@ class Trial:
     Args:
         knots: the best knots `[K, A]` that this iteration evaluated.
         loss: their loss; inf if every evaluation of the iteration was skipped.
-        evaluations: how many sequences were evaluated.
+        evaluations: how many sequences were evaluated, with or without gradient.
         skipped: how many of them failed or were not finite.
+        gradients: how many of them were evaluated with a gradient, whether it came or not.
         gradient_norm: Euclidean norm of the gradient with respect to the knots in units of the action range, before any clipping;
             NaN for a method without gradients and where there is none.
         clipped: how many gradients were shortened.
@@ -31,6 +32,7 @@ class Trial:
     loss: float
     evaluations: int
     skipped: int
+    gradients: int = 0
     gradient_norm: float = float("nan")
     clipped: int = 0
 
@@ -62,6 +64,11 @@ class Method(ABC):
     def finished(self) -> bool:
         """Whether further iterations would change nothing."""
         return False
+
+    @property
+    def demand(self) -> tuple[int, int]:
+        """How many losses without gradient, and how many with, the next `advance` evaluates at most."""
+        return 1, 0
 
     def moved(self) -> None:  # noqa: B027, most methods have nothing to do here
         """Takes note that losses from here on are of another objective than those so far."""

@@ -13,6 +13,9 @@ from torch import Tensor
 from ...errors import OptionError, ShapeError, StepError
 from .knots import ActionSpace
 
+GRADIENT_COST = 4.0
+"""Simulations that a loss with its gradient counts for, unless the objective says otherwise: forward, again from the checkpoints, adjoint."""
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -35,6 +38,8 @@ class Objective(Protocol):
     - `truncated(steps) -> Objective`: the loss of the first steps alone, of shape (steps, A);
     - `softness: float | None` and `softened(softness) -> Objective`: a smoother objective of the same shape. The larger the softness the
       smoother; `softness` is that of the objective itself, None where there is nothing to soften.
+
+    One that knows what its gradients cost has `gradient_cost: float`, see `GRADIENT_COST`.
     """
 
     @property
@@ -71,6 +76,11 @@ class Problem:
     seed: int
     batch: int | None = None
 
+    @property
+    def gradient_cost(self) -> float:
+        """Simulations that a loss with its gradient counts for; a loss alone counts for one."""
+        return float(getattr(self.objective, "gradient_cost", GRADIENT_COST))
+
     def actions(self, knots: np.ndarray) -> Tensor:
         """The actions `[P, T, A]` of the knots `[P, K, A]`, as far as the objective looks, in its dtype and on its device."""
         lower = self.objective.lower
@@ -88,7 +98,7 @@ class Problem:
             actions = self.actions(knots[first : first + size])
             try:
                 with torch.no_grad():
-                    loss, ok = _checked(self.objective(actions), len(actions))
+                    loss, ok = checked(self.objective(actions), len(actions))
             except StepError:
                 parts.append(np.full(len(actions), math.inf))
                 continue
@@ -107,7 +117,7 @@ class Problem:
         """
         actions = self.actions(knots[None]).requires_grad_()
         try:
-            loss, ok = _checked(self.objective(actions), 1)
+            loss, ok = checked(self.objective(actions), 1)
             value = float(loss.detach())
             if not bool(ok) or not math.isfinite(value):
                 return None
@@ -122,7 +132,12 @@ class Problem:
         return (value, gradient) if np.isfinite(gradient).all() else None
 
 
-def _checked(evaluation: Any, batch: int) -> tuple[Tensor, Tensor]:
+def checked(evaluation: Any, batch: int) -> tuple[Tensor, Tensor]:
+    """The losses and marks `[B]` that an objective returned.
+
+    Raises:
+        ShapeError: if they are something else.
+    """
     for name in ("loss", "ok"):
         tensor = getattr(evaluation, name, None)
         if not isinstance(tensor, Tensor) or tuple(tensor.shape) != (batch,):
@@ -136,7 +151,7 @@ def check_objective(objective: Objective) -> None:
 
     Raises:
         ShapeError: if T or A is not a positive integer, or the bounds are not float tensors `[A]` of one dtype and device.
-        OptionError: if a bound is not finite or lower lies above upper.
+        OptionError: if a bound is not finite or lower lies above upper, or the cost of a gradient is no positive number.
     """
     shape = tuple(objective.shape)
     if len(shape) != 2 or not all(isinstance(n, int) and n > 0 for n in shape):
@@ -150,3 +165,6 @@ def check_objective(objective: Objective) -> None:
         raise ShapeError("The objective's lower and upper bounds must have one dtype and one device.")
     if not bool(torch.isfinite(lower).all() and torch.isfinite(upper).all() and (lower <= upper).all()):
         raise OptionError("The bounds of the actions must be finite, the lower ones nowhere above the upper ones.")
+    cost = getattr(objective, "gradient_cost", GRADIENT_COST)
+    if isinstance(cost, bool) or not isinstance(cost, int | float) or not 0 < cost < math.inf:
+        raise OptionError(f"The objective's gradient_cost is {cost!r}; it must be a positive number of simulations.")

@@ -32,6 +32,8 @@ class Progress:
         softening: what was left of the additional softness, from 1 to 0.
         seconds: wall time [s].
         evaluations: sequences evaluated.
+        simulations: what they cost, in simulations of the whole horizon: a loss 1, a loss with its gradient the objective's `gradient_cost`,
+            of a horizon that `Easing` cut short a share.
         skipped: those of them that failed or were not finite.
         clipped: gradients that were shortened because the user asked for it.
         gradient_norm: norm of the gradient before clipping, in loss per action range; NaN where there is none.
@@ -45,6 +47,7 @@ class Progress:
     softening: float
     seconds: float
     evaluations: int
+    simulations: float
     skipped: int
     clipped: int
     gradient_norm: float
@@ -71,7 +74,7 @@ class Snapshot:
     @property
     def last(self) -> Progress:
         """The newest line; before the first iteration one in which nothing has happened."""
-        return self.lines[-1] if self.lines else Progress(-1, math.inf, math.inf, math.inf, 0, 0.0, 0.0, 0, 0, 0, math.nan)
+        return self.lines[-1] if self.lines else Progress(-1, math.inf, math.inf, math.inf, 0, 0.0, 0.0, 0, 0.0, 0, 0, math.nan)
 
     def history(self) -> dict[str, np.ndarray]:
         """The history by columns, each `[number of lines]`."""
@@ -101,7 +104,10 @@ def load_progress(folder: Path, actions: np.ndarray) -> tuple[dict[str, Any], np
         FileFormatError: if there is none, or it is damaged, foreign, or of another objective.
     """
     path = folder / FILE
-    arrays = load_arrays(path, KIND, ("settings", "initial", "actions", *(f"history_{name}" for name in COLUMNS)))
+    older = [f"history_{name}" for name in COLUMNS if name != "simulations"]
+    arrays = load_arrays(path, KIND, ("settings", "initial", "actions", *older))
+    if "history_simulations" not in arrays:
+        raise FileFormatError(f"{path} is of an older version, which did not count simulations; start anew without resume.")
     try:
         settings = json.loads(str(arrays["settings"]))
         columns = [arrays[f"history_{name}"].tolist() for name in COLUMNS]
