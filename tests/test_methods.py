@@ -203,3 +203,61 @@ def test_the_hybrid_clips_gradients_only_on_request_and_counts_them():
     held = optimize(bowl(), "hybrid", iterations=12, max_gradient_norm=1e-6)
     assert free.history["clipped"][-1] == 0
     assert 0 < held.history["clipped"][-1] == np.isfinite(held.history["gradient_norm"]).sum()
+
+
+def rippled(steps=24):
+    """A bowl over the mean action whose ripples catch gradients, and a zigzag of single steps that a few knots cannot express."""
+    zigzag = 0.1 * (-1.0) ** torch.arange(steps, dtype=torch.float64)[:, None]
+
+    def loss(actions):
+        mean = actions.mean(1, keepdim=True)
+        ripples = (mean - 0.6) ** 2 + 0.1 * (1 - torch.cos(6 * np.pi * (mean - 0.6)))
+        return ripples.mean((1, 2)) + ((actions - mean - zigzag) ** 2).mean((1, 2))
+
+    return Function(loss, (steps, 1))
+
+
+def two_basins(steps=24):
+    """Two basins of the mean action: a wide one, into which the start slopes, and a deep one beyond the ridge; and the zigzag."""
+    zigzag = 0.1 * (-1.0) ** torch.arange(steps, dtype=torch.float64)[:, None]
+
+    def loss(actions):
+        mean = actions.mean((1, 2))
+        rest = ((actions - mean[:, None, None] - zigzag) ** 2).mean((1, 2))
+        return torch.minimum(0.3 + (mean + 0.3) ** 2, 3 * (mean - 0.45) ** 2) + rest
+
+    return Function(loss, (steps, 1))
+
+
+def stiff(shape=(60, 2)):
+    """Of 120 numbers, with a condition of about 10^4: distance from a curve with fine waves, and the square of its second differences."""
+    curve = wave(shape) + 0.1 * torch.sin(2.5 * torch.arange(shape[0], dtype=torch.float64))[:, None]
+
+    def loss(actions):
+        away = actions - curve
+        return (away**2).mean((1, 2)) + 1000 * ((away[:, 2:] - 2 * away[:, 1:-1] + away[:, :-2]) ** 2).mean((1, 2))
+
+    return Function(loss, shape)
+
+
+def median(make, method, simulations, **more):
+    losses = []
+    for seed in range(3):
+        objective = make()
+        losses.append(optimize(objective, method, simulations=simulations, seed=seed, **more).loss)
+        assert sum(objective.batches) + 3 * sum(objective.gradients) <= simulations
+    return float(np.median(losses))
+
+
+@pytest.mark.parametrize("make", [rippled, two_basins])
+def test_where_gradients_are_caught_the_hybrid_beats_adam_at_equal_simulations(make):
+    hybrid = median(make, "hybrid", 240)
+    assert hybrid < 0.5 * median(make, "adam", 240)
+    assert hybrid < median(make, "cma", 240)  # which cannot express the zigzag
+
+
+@pytest.mark.parametrize("make", [stiff, lambda: bowl((60, 2))])
+def test_where_there_are_many_unknowns_the_hybrid_beats_cma_at_equal_simulations(make):
+    hybrid = median(make, "hybrid", 240)
+    assert hybrid < 0.1 * median(make, "cma", 240)
+    assert hybrid < 0.1 * median(make, "cma", 240, knots=60)

@@ -32,14 +32,14 @@ def test_each_run_is_the_run_alone_and_calls_are_shared(method):
 
 @pytest.mark.parametrize("method", ["adam", "hybrid"])
 def test_runs_of_a_task_have_the_bits_of_runs_alone(method):
-    results = optimize_seeds(task_objective(make_task("toy:Reach")), method, seeds=SEEDS, simulations=80)
+    results = optimize_seeds(task_objective(make_task("toy:Reach")), method, seeds=SEEDS, simulations=50)
     for seed, result in zip(SEEDS, results, strict=True):
-        same_runs(result, optimize(task_objective(make_task("toy:Reach")), method, simulations=80, seed=seed))
+        same_runs(result, optimize(task_objective(make_task("toy:Reach")), method, simulations=50, seed=seed))
 
 
 def test_runs_that_pursue_other_horizons_do_not_share_a_batch():
-    easing = Easing(expand_from=0.25, expand_by=0.25, expand_after=1, expand_below=0.3, soften=2.0, soften_over=6)
-    more = {"iterations": 30, "easing": easing, "noise": 0.2}
+    easing = Easing(expand_from=0.25, expand_by=0.25, expand_after=2, expand_below=0.1, soften=2.0, soften_over=6)
+    more = {"iterations": 40, "easing": easing, "noise": 0.3, "learning_rate": 0.05}
     results = optimize_seeds(Reaching(), "adam", seeds=SEEDS, **more)
     horizons = {tuple(result.history["horizon"]) for result in results}
     assert len(horizons) > 1
@@ -63,7 +63,8 @@ def test_runs_that_end_early_leave_the_others_alone():
     reached = {"on_iteration": lambda done: done.best < 0.02}
     results = optimize_seeds(objective, "adam", seeds=range(4), iterations=200, noise=0.3, **reached)
     assert len({result.iterations for result in results}) > 1
-    assert set(objective.batches) == {1, 2, 3, 4} or min(objective.batches) < 4
+    assert max(objective.batches) == 4
+    assert min(objective.batches) < 4
     for seed, result in enumerate(results):
         same_runs(result, optimize(bowl(), "adam", seed=seed, iterations=200, noise=0.3, **reached))
 
@@ -125,6 +126,7 @@ def test_an_error_of_the_objective_ends_all_and_is_passed_on(tmp_path):
 
 
 def test_only_the_callers_thread_calls_the_objective_and_filters_of_warnings_stay():
+    optimize(bowl(), "cma", iterations=1)  # cma sets filters when it is imported
     objective, callers, before = bowl(), set(), list(warnings.filters)
     quiet = objective._loss
     objective._loss = lambda actions: (callers.add(threading.get_ident()), quiet(actions))[1]

@@ -23,7 +23,7 @@ from .objective import Problem
 SAMPLE, DESCEND = 0, 1
 """The two arms: a population of CMA-ES, and steps of Adam."""
 
-PATIENCE = 3
+PATIENCE = 5
 """After so many slices of the one arm the other gets the next, however slow it was."""
 
 MEMORY = 0.5

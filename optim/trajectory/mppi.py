@@ -40,7 +40,7 @@ class MppiOptions:
     sigma: float = 0.2
     population: int = 16
     temperature: float | None = None
-    decay: float = 0.98
+    decay: float = 0.95
 
     def __post_init__(self) -> None:
         if not 0 < self.sigma <= 1:
