@@ -219,7 +219,7 @@ class Task(ABC):
             ModelError: naming the first action that is not within -1 and 1.
         """
         self._check_actions(action, (state.batch,))
-        return self.advance(self.solver, state, action) if bool(state.ok.any()) else state
+        return self._running(self.solver, state, action)
 
     def rollout(
         self,
@@ -256,13 +256,17 @@ class Task(ABC):
         chosen = self.solver if solver is None else solver
 
         def advance(state: State, t: int) -> tuple[State, Tensor]:
-            following = self.advance(chosen, state, actions[:, t]) if bool(state.ok.any()) else state
+            following = self._running(chosen, state, actions[:, t])
             return following, self.stage_cost(state, actions[:, t], following, t)
 
         played = unroll(advance, self.initial_states(seeds), steps, checkpoint=checkpoint, keep=keep)
         assert played.records is not None  # advance always records
         loss = self.loss(Course(played.records, played.final, played.states))
         return TaskTrajectory(played.records, played.final, played.states, loss, played.final.ok & loss.isfinite())
+
+    def _running(self, solver: Solver[Any, Any, Any], state: State, action: Tensor) -> State:
+        """`advance`, as long as an environment is left that has not failed; a step would leave the failed ones as they are."""
+        return self.advance(solver, state, action) if bool(state.ok.any()) else state
 
     def _check_actions(self, actions: Tensor, lead: tuple[int | str, ...]) -> None:
         """Raises if `actions` is not `[*lead, A]` of the task's dtype and device, or leaves the action space."""
