@@ -76,6 +76,7 @@ def _bench(place: str) -> Callable[[], list[Row]]:
 BENCHES: dict[str, Callable[[], list[Row]]] = {
     "mpm": _bench("pliant.benchmarks.mpm:bench"),
     "shell": _bench("pliant.benchmarks.shell:bench"),
+    "tasks": _bench("pliant.benchmarks.tasks:bench"),
     "gradients": _bench("pliant.benchmarks.gradients:bench"),
 }
 """Every benchmark by name."""
