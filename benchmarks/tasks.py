@@ -74,7 +74,8 @@ def measure(name: str, preset: str) -> dict:
         torch.autograd.grad(objective(given).loss.sum(), given)
         episodes.append((batch, forward, time.perf_counter() - began))
     megabytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    unknowns = 3 * state.position.shape[1] + state.edge_rotation.shape[1]
+    sizes = state.floats()
+    unknowns = 3 * sizes["position"].shape[1] + sizes["edge_rotation"].shape[1]
     return {"build": build, "unknowns": unknowns, "steps": task.horizon, "episodes": episodes, "megabytes": megabytes}
 
 

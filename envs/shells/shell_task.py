@@ -72,6 +72,8 @@ class ShellSettings(Settings):
     """Largest force that a finger may bear [N]; beyond it the episode ends as OVERLOADED."""
     tolerance: float = 1e-6
     """Of Newton's method [m/s]."""
+    max_iterations: int = 150
+    """Of Newton's method in a step; a motion so violent that it takes more ends the episode as NOT_CONVERGED."""
     observed: int = 16
     """Vertices of the sheet that a policy sees."""
 
@@ -120,7 +122,9 @@ class ShellTask(GoalTask):
             own.activation_distance, self.offset, friction=self._friction([body.name for body in bodies]), friction_speed=own.friction_speed
         )
         handles = [handle for gripper in self.grippers for handle in gripper.handles(tip)]
-        model = SolidModel(bodies, own.dt, contact=contact, handles=handles, pins=scene.pins, tolerance=own.tolerance)
+        model = SolidModel(
+            bodies, own.dt, contact=contact, handles=handles, pins=scene.pins, tolerance=own.tolerance, max_iterations=own.max_iterations
+        )
         self.solver = SolidSolver(model)
         self._start = self._settled()
         self.action_space = unit_box(6 * len(self.grippers))
