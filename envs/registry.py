@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 TASKS: dict[str, str] = {
     "pliant/Balancing-v0": "pliant.envs.shells.balancing:Balancing",
+    "pliant/Bouncing-v0": "pliant.envs.shells.bouncing:Bouncing",
+    "pliant/Card-v0": "pliant.envs.shells.card:Card",
     "pliant/FoldingL-v0": "pliant.envs.shells.folding:FoldingL",
     "pliant/FoldingU-v0": "pliant.envs.shells.folding:FoldingU",
     "pliant/Following-v0": "pliant.envs.shells.pulling:Following",
@@ -24,6 +26,7 @@ TASKS: dict[str, str] = {
     "pliant/Pouring-v0": "pliant.envs.pouring:Pouring",
     "pliant/Separating-v0": "pliant.envs.shells.pulling:Separating",
     "pliant/ShapeDough-v0": "pliant.envs.shape_dough:ShapeDough",
+    "pliant/Sliding-v0": "pliant.envs.shells.sliding:Sliding",
     "pliant/Throwing-v0": "pliant.envs.shells.balancing:Throwing",
 }
 """Where the class of every task lies, by the task's name."""

@@ -25,9 +25,14 @@ TASKS = [name for name in task_names() if ".shells." in ENTRIES[name]]
 STEPS = 6
 
 
+DESIGNS = ["pliant/Bouncing-v0", "pliant/Card-v0", "pliant/Sliding-v0"]
+
+
 @functools.cache
 def short(name):
     """A task with short episodes; scenes take a second or two to come to rest, so every test shares one."""
+    if name in DESIGNS:
+        return make_task(name, script_steps=STEPS, observed=6)
     return make_task(name, horizon=STEPS, observed=6, **({"release": 0} if "Folding" in name and "Pick" not in name else {}))
 
 
@@ -63,7 +68,7 @@ def test_a_vector_of_environments_gives_the_bits_of_single_ones(name):
     seen, _ = vector.reset(seed=[3, 4])
     assert np.array_equal(seen, np.stack([env.reset(seed=seed)[0] for env, seed in zip(singles, (3, 4), strict=True)]))
     draw = np.random.default_rng(0)
-    for _ in range(2):
+    for _ in range(min(2, task.horizon)):
         action = draw.uniform(-1, 1, vector.action_space.shape).astype(np.float32)
         together = vector.step(action)
         alone = [env.step(row) for env, row in zip(singles, action, strict=True)]
@@ -79,8 +84,26 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_others(name):
     assert not torch.equal(first, other)
 
 
+def check_designs(task, tolerance):
+    """The slope of the loss at five designs over the whole range, beside central differences."""
+    step = 1e-5
+    place = torch.linspace(-0.9, 0.9, 5, dtype=torch.float64)[:, None, None]
+    actions = place.clone().requires_grad_()
+    played = task.rollout(actions, checkpoint=None)
+    assert bool(played.ok.all())
+    (grad,) = torch.autograd.grad(played.loss.sum(), actions)
+    with torch.no_grad():
+        ends = task.rollout(torch.cat([place + step, place - step])).loss
+    expected = (ends[:5] - ends[5:]) / (2 * step)
+    errors = (grad.flatten() - expected).abs() / expected.abs().max()
+    assert float(errors.max()) < tolerance, (errors, expected)
+
+
 def check_gradient(task, tolerance):
-    """The gradient of the loss in eight random directions, beside central differences."""
+    """The gradient of the loss in eight random directions, beside central differences; of a design, at several points."""
+    if task.horizon == 1:
+        check_designs(task, tolerance)
+        return
     start = wiggle(task, 1)
     actions = start.clone().requires_grad_()
     played = task.rollout(actions, checkpoint=None)
@@ -114,7 +137,7 @@ def test_the_rewards_of_an_episode_sum_to_what_the_cost_fell_by(name):
     task = short(name)
     state = task.initial_state(1, 0)
     first, total = task.cost(state), 0.0
-    for action in wiggle(task, 1)[0, :3]:
+    for action in wiggle(task, 1)[0, : min(3, task.horizon)]:
         following = task.step(state, action[None])
         total = total + task.reward(state, action[None], following)
         state = following
@@ -124,7 +147,7 @@ def test_the_rewards_of_an_episode_sum_to_what_the_cost_fell_by(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_ten_iterations_of_adam_lower_the_loss(name):
-    task = make_task(name, horizon=30)
+    task = make_task(name) if name in DESIGNS else make_task(name, horizon=30)
     result = optimize(task_objective(task), "adam", iterations=10, initial=task.initial_actions(), learning_rate=0.05)
     assert result.loss < float(result.history["loss"][0])
 
@@ -168,6 +191,28 @@ def test_a_finger_that_bears_more_than_the_limit_ends_the_episode():
     assert 0.05 < max(force) <= 0.2  # the state is the last one within the limit
 
 
+@pytest.mark.parametrize("name", DESIGNS)
+def test_an_action_is_a_design_on_a_logarithmic_scale_and_the_state_tells_which(name):
+    task = short(name)
+    (key,) = task.design
+    low, high = getattr(task.settings, f"{key}_low"), getattr(task.settings, f"{key}_high")
+    ends = task.parameters(torch.tensor([[-1.0], [0.0], [1.0]], dtype=torch.float64))[key]
+    assert torch.allclose(ends, torch.tensor([low, math.sqrt(low * high), high], dtype=torch.float64), rtol=1e-12)
+    action = torch.tensor([[0.5]], dtype=torch.float64)
+    final = task.step(task.initial_state(1, 0), action)
+    assert float(task.metrics(final)[key]) == pytest.approx(float(task.parameters(action)[key]), rel=1e-12)
+
+
+def test_the_lowest_sheet_comes_along_only_where_sheets_grip_each_other_better_than_the_table():
+    task = make_task("pliant/Sliding-v0", script_steps=15, friction_low=0.1, friction_high=1.0, table_friction=0.3)
+    with torch.no_grad():
+        final = task.rollout(torch.tensor([[[-1.0]], [[1.0]]], dtype=torch.float64)).final
+    seen = task.metrics(final)
+    assert float(seen["uppermost_moved"][0]) > 10 * abs(float(seen["lowest_moved"][0]))
+    assert float(seen["lowest_moved"][1]) > 0.5 * float(seen["uppermost_moved"][1]) > 0.005
+    assert not any(task.solver.intersections(final))
+
+
 def test_sheets_are_of_every_material():
     start = {name: make_task("pliant/Forming-v0", horizon=2, material=name) for name in ("card", "cloth", "film")}
     thickness = {name: task.offset for name, task in start.items()}
@@ -203,6 +248,13 @@ def through(tmp_path):
         ("Forming", {"target_bend": 1e-5}, ModelError, "No strip"),
         ("Forming", {"target_forward": 0.2}, ModelError, "No strip"),
         ("FoldingU", {"bend": 0.05}, MeshError, "too short"),
+        ("Sliding", {"horizon": 2}, ModelError, "script_steps"),
+        ("Sliding", {"friction_low": 2.0}, ModelError, "friction_low"),
+        ("Sliding", {"sheets": 1}, ModelError, "at least two"),
+        ("Card", {"modulus_high": 1.0}, ModelError, "modulus_high"),
+        ("Card", {"slope": 2.0}, ModelError, "slope"),
+        ("Bouncing", {"fold": 3.0}, ModelError, "fold"),
+        ("Bouncing", {"integrator": "magic"}, ModelError, "integrator"),
         ("Lifting", {"object_mesh": "nowhere.obj"}, MeshError, "nowhere.obj"),
         ("Balancing", {"sheet_mesh": through}, ModelError, "passes through"),
     ],

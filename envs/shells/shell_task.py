@@ -115,17 +115,7 @@ class ShellTask(GoalTask):
         self.sheet_material = MATERIALS[own.material]()
         scene = self.scene()
         self.grippers = list(scene.grippers)
-        tip = self._tip()
-        rubber = StableNeoHookean(2000.0, own.tip_modulus, 0.2)
-        bodies = [*scene.bodies, *(body for gripper in self.grippers for body in gripper.bodies(tip, rubber))]
-        contact = Contact(
-            own.activation_distance, self.offset, friction=self._friction([body.name for body in bodies]), friction_speed=own.friction_speed
-        )
-        handles = [handle for gripper in self.grippers for handle in gripper.handles(tip)]
-        model = SolidModel(
-            bodies, own.dt, contact=contact, handles=handles, pins=scene.pins, tolerance=own.tolerance, max_iterations=own.max_iterations
-        )
-        self.solver = SolidSolver(model)
+        self.solver = SolidSolver(self._model(scene))
         self._start = self._settled()
         self.action_space = unit_box(6 * len(self.grippers))
         self.observation_space = free_box(self.observe(self._start).shape[1])
@@ -133,6 +123,20 @@ class ShellTask(GoalTask):
     @abstractmethod
     def scene(self) -> Scene:
         """The bodies and grippers of the task's settings, as they start."""
+
+    def _model(self, scene: Scene) -> SolidModel:
+        """The scene with its fingertips and with contact."""
+        own = self.settings
+        tip = self._tip()
+        rubber = StableNeoHookean(2000.0, own.tip_modulus, 0.2)
+        bodies = [*scene.bodies, *(body for gripper in self.grippers for body in gripper.bodies(tip, rubber))]
+        contact = Contact(
+            own.activation_distance, self.offset, friction=self._friction([body.name for body in bodies]), friction_speed=own.friction_speed
+        )
+        handles = [handle for gripper in self.grippers for handle in gripper.handles(tip)]
+        return SolidModel(
+            bodies, own.dt, contact=contact, handles=handles, pins=scene.pins, tolerance=own.tolerance, max_iterations=own.max_iterations
+        )
 
     @property
     def offset(self) -> float:
@@ -216,7 +220,10 @@ class ShellTask(GoalTask):
 
     def advance(self, solver: Any, state: SolidState, action: Tensor) -> SolidState:
         """A step; where a finger bears more than the limit, the episode ends as OVERLOADED."""
-        following: SolidState = solver.step(state, self.control(action, state))
+        return self._within_limit(state, solver.step(state, self.control(action, state)))
+
+    def _within_limit(self, state: SolidState, following: SolidState) -> SolidState:
+        """`following`, except that environments in which a finger bears more than the limit keep `state`, marked as OVERLOADED."""
         if not self.grippers:
             return following
         with torch.no_grad():
