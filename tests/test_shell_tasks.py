@@ -204,11 +204,11 @@ def test_an_action_is_a_design_on_a_logarithmic_scale_and_the_state_tells_which(
 
 
 def test_the_lowest_sheet_comes_along_only_where_sheets_grip_each_other_better_than_the_table():
-    task = make_task("pliant/Sliding-v0", script_steps=15, friction_low=0.1, friction_high=1.0, table_friction=0.3)
+    task = make_task("pliant/Sliding-v0", table_friction=0.3)
     with torch.no_grad():
         final = task.rollout(torch.tensor([[[-1.0]], [[1.0]]], dtype=torch.float64)).final
     seen = task.metrics(final)
-    assert float(seen["uppermost_moved"][0]) > 10 * abs(float(seen["lowest_moved"][0]))
+    assert float(seen["uppermost_moved"][0]) > 5 * abs(float(seen["lowest_moved"][0]))
     assert float(seen["lowest_moved"][1]) > 0.5 * float(seen["uppermost_moved"][1]) > 0.005
     assert not any(task.solver.intersections(final))
 

@@ -25,20 +25,21 @@ if TYPE_CHECKING:
 class SlidingSettings(DesignSettings):
     """Settings of Sliding."""
 
-    script_steps: int = 30
-    cell: float = 0.015
+    script_steps: int = 16
+    cell: float = 0.02
     side: float = 0.06
     """Of the square sheets."""
     sheets: int = 3
     """In the stack."""
-    friction_low: float = 0.05
+    friction_low: float = 0.1
     """Of the sheets on each other, the least;"""
     friction_high: float = 1.0
     """and the most. `sheet_friction` plays no part."""
     table_friction: float = 0.4
-    press: float = 0.001
+    friction_speed: float = 0.03
+    press: float = 0.0005
     """By how much the finger goes down beyond where it meets the stack, in a fifth of the steps."""
-    way: float = 0.02
+    way: float = 0.016
     """How far it then moves along -x."""
 
 
@@ -55,7 +56,7 @@ class Sliding(DesignTask):
 
     presets = {
         "small": SlidingSettings(),
-        "full": SlidingSettings(cell=0.004, tip_vertices=16, script_steps=50),
+        "full": SlidingSettings(cell=0.004, tip_vertices=16, script_steps=50, friction_speed=0.01),
     }
     design = ("friction",)
     settling = 10
