@@ -1,5 +1,7 @@
 """Tasks on thin sheets: the checkers of Gymnasium and stable-baselines3, the gradient of the loss, and what they ask of users' input."""
 
+import copy
+import dataclasses
 import functools
 import math
 
@@ -45,7 +47,11 @@ def wiggle(task, batch, seed=0, size=0.3):
 
 @pytest.mark.parametrize("name", TASKS)
 def test_gymnasiums_checker_accepts_it(name):
-    check_env(TaskEnv(short(name)), skip_render_check=True)
+    task = short(name)
+    if name in DESIGNS:  # the checker takes no environment whose episodes are one step long
+        task = copy.copy(task)
+        task.settings = dataclasses.replace(task.settings, horizon=2)
+    check_env(TaskEnv(task), skip_render_check=True)
 
 
 @pytest.mark.parametrize("name", TASKS)

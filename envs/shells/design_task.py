@@ -39,7 +39,7 @@ class DesignTask(ShellTask):
     for every name in `design`; its range is in the settings as `<name>_low` and `<name>_high`. Zero is the middle of the range, and a step
     of a has the same ratio everywhere. The loss is the cost of the last state, and differentiable in the action.
 
-    Every call makes a solver with the properties of its environments. That takes 10 to 20 ms in small scenes, less than a step.
+    Every call makes a solver with the properties of its environments. That takes about 20 to 40 ms in small scenes, less than a step.
 
     The start is the same for all designs: at rest with the properties in the middle of their ranges. The state carries the action, as the
     position [m] of a handle `dial` that holds nothing, so that a state says by which design it came about.
