@@ -74,7 +74,9 @@ class Card(DesignTask):
             raise ModelError(f"flat is {own.flat} m and slope is {own.slope} rad; they must be below half of the length and below 1.2.")
         columns, rows = max(6, round(own.length / own.cell)), max(2, round(own.width / own.cell))
         card = load_mesh(own.sheet_mesh) if own.sheet_mesh else sheet(own.length, own.width, columns, rows)
-        flat = card.vertices - np.append(card.vertices.min(0)[:2] + [0.0, 0.5 * np.ptp(card.vertices[:, 1])], card.vertices[:, 2].mean())
+        flat = card.vertices - np.append(
+            card.vertices.min(0)[:2] + np.array([0.0, 0.5 * np.ptp(card.vertices[:, 1])]), card.vertices[:, 2].mean()
+        )
         bent = arched(flat, own.flat, own.slope) + np.array([0.0, 0.0, self.lift()])
         elastic = dataclasses.replace(self.sheet_material, yield_curvature=math.inf)
         corner = floor_and_wall(-0.15, float(bent[:, 0].max()) + self.lift(), 0.03, 0.1)

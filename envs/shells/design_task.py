@@ -95,7 +95,9 @@ class DesignTask(ShellTask):
         """The scene with the dial, and with the properties in the middle of their ranges."""
         model = super()._model(scene)
         middle = self.parameters(torch.zeros(1, len(self.design), dtype=self.dtype))
-        model = dataclasses.replace(model, handles=[*model.handles, Handle("dial", (0.0, 0.0, 0.0), {})], integrator=self.settings.integrator)
+        model = dataclasses.replace(
+            model, handles=[*model.handles, Handle("dial", (0.0, 0.0, 0.0), {})], integrator=self.settings.integrator
+        )
         return self.designed(model, {name: float(value) for name, value in middle.items()})
 
     def control(self, action: Tensor, state: SolidState) -> SolidControl:

@@ -77,7 +77,8 @@ class Sliding(DesignTask):
 
     def designed(self, model: SolidModel, properties: dict[str, Any]) -> SolidModel:
         """The friction of every two sheets on each other."""
-        assert model.contact is not None and isinstance(model.contact.friction, dict)
+        assert model.contact is not None
+        assert isinstance(model.contact.friction, dict)
         friction = {
             pair: properties["friction"] if all(name.startswith("sheet") for name in pair) else value
             for pair, value in model.contact.friction.items()
