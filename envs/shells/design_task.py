@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...errors import ModelError
 from ...sim.core import keep_failed
-from ...sim.solid import Handle, SolidControl, SolidModel, SolidSolver, SolidState
+from ...sim.solid import Handle, Shell, SolidControl, SolidModel, SolidSolver, SolidState
 from ..task import Course, unit_box
 from .shell_task import Scene, ShellSettings, ShellTask
 
@@ -141,10 +141,11 @@ def with_modulus(model: SolidModel, value: Any, name: str = "sheet") -> SolidMod
 
     It is by this that the bending stiffness E h^3 / (12 (1 - nu^2)) is chosen; the sheet stretches more, or less, with it.
     """
-    bodies = [
-        dataclasses.replace(body, material=dataclasses.replace(body.material, youngs_modulus=value)) if body.name == name else body
-        for body in model.bodies
-    ]
+    bodies = []
+    for body in model.bodies:
+        if isinstance(body, Shell) and body.name == name:
+            body = dataclasses.replace(body, material=dataclasses.replace(body.material, youngs_modulus=value))
+        bodies.append(body)
     return dataclasses.replace(model, bodies=bodies)
 
 
