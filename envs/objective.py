@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ShapeError
-from ..optim.trajectory.objective import GRADIENT_COST, Evaluation
+from ..optim.trajectory.objective import Evaluation
 from .task import Task
 
 KEEP = 2**28
@@ -24,15 +24,14 @@ class TaskObjective:
         shape: (T, A), the steps that the loss looks at, at most the horizon, and the number of components of an action.
         lower: least action `[A]`, -1.
         upper: greatest action `[A]`, 1.
-        gradient_cost: simulations that a loss with its gradient costs about; with MPM 3.4 to 5 were measured.
+        gradient_cost: simulations that a loss with its gradient costs about, as the task says.
     """
-
-    gradient_cost = GRADIENT_COST
 
     def __init__(self, task: Task, seeds: Sequence[int], checkpoint: int | Literal["sqrt", "auto"] | None) -> None:
         if len(seeds) == 0:
             raise ShapeError("An objective needs at least one seed.")
         self.task, self.solver = task, task.solver
+        self.gradient_cost = task.gradient_cost
         self.seeds = tuple(int(seed) for seed in seeds)
         state = task.initial_state(1, self.seeds[0])
         size = sum(tensor.nbytes for tensor in state.tensors()) * task.horizon * len(self.seeds)
