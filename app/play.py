@@ -47,7 +47,7 @@ def play(task: Task, actions: Tensor, seeds: Sequence[int], watch: Callable[[int
         task: what is played.
         actions: within -1 and 1.
         seeds: one for each environment.
-        watch: called with 0, 1, ... T and the state then.
+        watch: called with 0, 1, ... T times `task.shown` and the state then.
 
     Raises:
         ShapeError: for actions of the wrong shape.
@@ -55,17 +55,19 @@ def play(task: Task, actions: Tensor, seeds: Sequence[int], watch: Callable[[int
     """
     state = task.initial_states(seeds)
     returns, costs = torch.zeros(state.batch, dtype=torch.float64), []
+    if watch is not None:
+        watch(0, state)
     for t in range(actions.shape[1]):
+        motion = [task.step(state, actions[:, t])] if watch is None else task.motion(state, actions[:, t])
+        following = motion[-1]
         if watch is not None:
-            watch(t, state)
-        following = task.step(state, actions[:, t])
+            for k, between in enumerate(motion, 1):
+                watch(t * task.shown + k, between)
         reward = task.reward(state, actions[:, t], following).double()
         reward = torch.where(following.ok, reward, task.failure_reward)
         returns += torch.where(state.ok, reward, 0.0).cpu()
         costs.append(task.stage_cost(state, actions[:, t], following, t))
         state = following
-    if watch is not None:
-        watch(actions.shape[1], state)
     loss = task.loss(Course(torch.stack(costs, 1), state, None))
     metrics = {name: value.detach().cpu().double().tolist() for name, value in task.metrics(state).items()}
     return Played(loss, returns, [outcome.name for outcome in state.outcomes()], metrics, state)
@@ -77,16 +79,17 @@ class Film:
     Args:
         task: what is played.
         envs: number of environments.
-        steps: number of steps T.
+        steps: number of steps T; a step counts `task.shown` times.
         drawn: whether to draw; the states are kept anyway.
     """
 
     def __init__(self, task: Task, envs: int, steps: int, *, drawn: bool = True) -> None:
-        intervals = min(steps, FRAMES)
+        self.states = steps * task.shown
+        intervals = min(self.states, FRAMES)
         self.task, self.envs, self.drawn = task, envs, drawn
         self.dt = task.dt * steps / intervals
         self.trouble = "the task has no picture; write its draw() and camera()." if drawn and type(task).draw is Task.draw else ""
-        self._due = np.linspace(0, steps, intervals + 1).round().astype(int).tolist()
+        self._due = np.linspace(0, self.states, intervals + 1).round().astype(int).tolist()
         self._every = 1
         self._states: list[State] = []
         self._frames: list[np.ndarray] = []

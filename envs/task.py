@@ -224,6 +224,15 @@ class Task(ABC):
         self._check_actions(action, (state.batch,))
         return self._running(self.solver, state, action)
 
+    @property
+    def shown(self) -> int:
+        """How many states of a control step a film shows; those that `motion` returns."""
+        return 1
+
+    def motion(self, state: State, action: Tensor) -> list[State]:
+        """What `step` passes through, for films: equally spaced states, the last of them what `step` returns."""
+        return [self.step(state, action)]
+
     def rollout(
         self,
         actions: Tensor,

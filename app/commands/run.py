@@ -90,7 +90,7 @@ def rollout_seen(task: Task, actions: Tensor, seed: int, *, drawn: bool, title: 
 
         def watch(t, state):  # type: ignore[no-untyped-def]
             film.watch(t, state)
-            report(t / steps, f"step {t}/{steps}")
+            report(t / film.states, f"step {t}/{film.states}")
 
         played = play(task, actions, range(seed, seed + count), watch)
     return played, film

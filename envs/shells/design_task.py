@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from abc import abstractmethod
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import torch
@@ -121,11 +122,25 @@ class DesignTask(ShellTask):
 
     def advance(self, solver: Any, state: SolidState, action: Tensor) -> SolidState:
         """The whole motion with the properties that the action stands for; an environment that fails on the way goes back to `state`."""
-        own = SolidSolver(self.designed(solver.model, self.parameters(action)))
-        following = state
-        for _ in range(self.settings.script_steps):
-            following = self._within_limit(following, own.step(following, self.control(action, following)))
+        *_, following = self._played(solver, state, action)
         return keep_failed(state, following)
+
+    @property
+    def shown(self) -> int:
+        """A film shows every step of the script."""
+        return int(self.settings.script_steps)
+
+    def motion(self, state: SolidState, action: Tensor) -> list[SolidState]:
+        """The states after each step of the script."""
+        self._check_actions(action, (state.batch,))
+        *between, following = self._played(self.solver, state, action)
+        return [*between, keep_failed(state, following)]
+
+    def _played(self, solver: Any, state: SolidState, action: Tensor) -> Iterator[SolidState]:
+        own = SolidSolver(self.designed(solver.model, self.parameters(action)))
+        for _ in range(self.settings.script_steps):
+            state = self._within_limit(state, own.step(state, self.control(action, state)))
+            yield state
 
     def loss(self, course: Course) -> Tensor:
         """The cost at the end."""

@@ -41,13 +41,13 @@ class HybridOptions:
         learning_rate: of Adam, see `AdamOptions`.
         max_gradient_norm: of Adam, likewise.
         sigma: of CMA-ES, see `CmaOptions`.
-        population: of CMA-ES, likewise.
+        population: of CMA-ES, likewise; smaller than its own default, so that the arms take turns often.
     """
 
     learning_rate: float = 0.02
     max_gradient_norm: float | None = None
-    sigma: float = 0.2
-    population: int | None = None
+    sigma: float = 0.1
+    population: int | None = 8
 
     def __post_init__(self) -> None:
         self.adam()
@@ -99,7 +99,7 @@ class Hybrid(Method):
         self.matrix = weights(knots, few_knots(knots, width))
         self.best = self.around = problem.first
         self.best_loss = math.inf
-        self.turn, self.left, self.waited = DESCEND, 0, 0
+        self.turn, self.left, self.waited = SAMPLE, 0, 0  # the first slice goes to the other one
         self.before, self.spent = math.nan, 0.0
         self.rates = [math.inf, math.inf]
         self.new_for_adam = self.new_for_cma = False

@@ -21,6 +21,7 @@ Columns of `par` are those of `bending.COLUMNS`. Columns of `mesh` `[n, 15]`, th
 the nodes across the edges; what lies there (3 g + j for edge j of face g, or FREE, or CLAMPED); signs; the unknowns xi, -1 if none.
 """
 
+from ..launch import light
 from ..runtime import taichi
 
 ti = taichi()
@@ -78,6 +79,7 @@ def yielding(t, k0, hardening, alpha):
     return w, secant, second
 
 
+@light
 @ti.kernel
 def bending_state(u: A(ti.f64), mesh: A(ti.i64), par: A(ti.f64), state: A(ti.f64)):
     """`state` `[n, 10]`: what the other kernels need of every face.
@@ -136,6 +138,7 @@ def moment(state: ti.template(), f, i, across):
     return m
 
 
+@light
 @ti.kernel
 def bending_gradient(u: A(ti.f64), mesh: A(ti.i64), par: A(ti.f64), state: A(ti.f64), out: A(ti.f64)):
     """`out` `[n, 12]`: derivatives of the whole energy by this side of the angles of the face, for its nodes; and by its edge rotations."""
@@ -201,6 +204,7 @@ def add_ghost_curvature(out: ti.template(), f, a, b, n, h, c, t, e, scale):
     add_outer(out, f, b, a, n, -z, -z)
 
 
+@light
 @ti.kernel
 def bending_hessian(u: A(ti.f64), mesh: A(ti.i64), par: A(ti.f64), state: A(ti.f64), project: ti.i32, angles: A(ti.f64), out: A(ti.f64)):
     """`out` `[n, 21, 21]`: the Hessian blocks of every face; `angles` `[n, 3, 21]`: the derivatives of its three angles phi (scratch)."""

@@ -1,5 +1,6 @@
 """Taichi kernels of hinge bending; the derivatives of the dihedral angle are those of `bending_kernels`."""
 
+from ..launch import light
 from ..runtime import taichi
 from .bending_kernels import add_curvature, add_ghost_curvature, angle, ghost_side, node, side, triple, yielding
 
@@ -29,6 +30,7 @@ def _second_side(u: ti.template(), hinges: ti.template(), par: ti.template(), r,
     return n, h, c, t
 
 
+@light
 @ti.kernel
 def hinge_state(u: A(ti.f64), hinges: A(ti.i64), par: A(ti.f64), state: A(ti.f64), angles: A(ti.f64)):
     """`state` `[n, 4]`: energy, dE/dtheta, the coefficient w'' of its second derivative, and 1 where it flows, else 0.
@@ -56,6 +58,7 @@ def hinge_state(u: A(ti.f64), hinges: A(ti.i64), par: A(ti.f64), state: A(ti.f64
             angles[r, 9 + k] = -inner * n2[k] / h2
 
 
+@light
 @ti.kernel
 def hinge_hessian(u: A(ti.f64), hinges: A(ti.i64), par: A(ti.f64), state: A(ti.f64), angles: A(ti.f64), project: ti.i32, out: A(ti.f64)):
     """`out` `[n, 12, 12]`: the Hessian blocks."""

@@ -4,6 +4,7 @@ In a face, F = [x1 - x0, x2 - x0] B is the in-plane deformation gradient (3x2) a
 G_1, G_2 = rows of B and G_0 = -G_1 - G_2, a node a that moves by d changes F by d G_a^T.
 """
 
+from ..launch import light
 from ..runtime import taichi
 
 ti = taichi()
@@ -73,6 +74,7 @@ def _stress(f0, f1, mu, lam, neo):
     return S
 
 
+@light
 @ti.kernel
 def membrane_energy(u: A(ti.f64), faces: A(ti.i64), par: A(ti.f64), neo: ti.i32, out: A(ti.f64)):
     """`out` `[n]`: the energy of every face [J]."""
@@ -87,6 +89,7 @@ def membrane_energy(u: A(ti.f64), faces: A(ti.i64), par: A(ti.f64), neo: ti.i32,
         out[f] = w
 
 
+@light
 @ti.kernel
 def membrane_gradient(u: A(ti.f64), faces: A(ti.i64), par: A(ti.f64), neo: ti.i32, out: A(ti.f64)):
     """`out` `[n, 9]`: the derivatives of the energy of every face with respect to its nodes [N]."""
@@ -140,6 +143,7 @@ def _positive(S):
     return out
 
 
+@light
 @ti.kernel
 def membrane_hessian(u: A(ti.f64), faces: A(ti.i64), par: A(ti.f64), neo: ti.i32, project: ti.i32, out: A(ti.f64)):
     """`out` `[n, 9, 9]`: the Hessian of the energy of every face; without its negative parts if `project`."""

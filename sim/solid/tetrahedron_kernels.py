@@ -9,6 +9,7 @@ Arguments of the kernels: unknowns `u` `[U]`, corners `[n, 4]`, `par` `[n, 11]` 
 """
 
 from ..algebra import JACOBI_SWEEPS, cofactor, inner, rounding, spectral, symmetric_eigen
+from ..launch import light
 from ..runtime import taichi
 
 ti = taichi()
@@ -131,6 +132,7 @@ def neo_hookean_energy(F, mu, lam):
     return mu * shape + (lam + mu) / 2 * growth * growth
 
 
+@light
 @ti.kernel
 def energies(
     law: ti.template(), u: A(dtype=ti.f64, ndim=1), corners: A(dtype=ti.i64, ndim=2),
@@ -188,6 +190,7 @@ def stress(law: ti.template(), F, mu, lam):
     return P
 
 
+@light
 @ti.kernel
 def gradients(
     law: ti.template(), u: A(dtype=ti.f64, ndim=1), corners: A(dtype=ti.i64, ndim=2),
@@ -250,6 +253,7 @@ def positive_part(D):
     return result
 
 
+@light
 @ti.kernel
 def hessians(
     law: ti.template(), u: A(dtype=ti.f64, ndim=1), corners: A(dtype=ti.i64, ndim=2),
@@ -291,6 +295,7 @@ def hessians(
                         out[e, 3 * c + j, 3 * a + i] = H[i, j]
 
 
+@light
 @ti.kernel
 def rotations(
     u: A(dtype=ti.f64, ndim=1), corners: A(dtype=ti.i64, ndim=2),
