@@ -89,7 +89,7 @@ def write_mp4(path: str | Path, frames: np.ndarray, fps: float) -> None:
         raise FileFormatError(f"Cannot write {path}: {error.strerror or error}.") from error
 
 
-def plot_loss(path: str | Path, histories: Mapping[str, Any], title: str = "") -> None:
+def plot_loss(path: str | Path, histories: Mapping[str, Any], title: str = "", over: str = "iteration") -> None:
     """Plots losses over iterations as a PNG, with a logarithmic axis where all are positive.
 
     Args:
@@ -97,6 +97,7 @@ def plot_loss(path: str | Path, histories: Mapping[str, Any], title: str = "") -
         histories: by name, either losses [n], or a mapping with `loss` [n] and, if wanted, `iteration` [n] and `best` [n]; where there is a
             `best`, it is drawn in full and the loss faintly. What is not finite leaves a gap.
         title: above the plot.
+        over: what `iteration` counts.
 
     Raises:
         ShapeError: if an array has not one axis, or the lengths differ.
@@ -109,7 +110,7 @@ def plot_loss(path: str | Path, histories: Mapping[str, Any], title: str = "") -
     curves = {name: _curve(name, history) for name, history in histories.items()}
     figure = Figure(figsize=(6.4, 4.0), dpi=120, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.add_subplot(xlabel="iteration", ylabel="loss", title=title)
+    axes = figure.add_subplot(xlabel=over, ylabel="loss", title=title)
     for k, (name, (iteration, loss, best)) in enumerate(curves.items()):
         color = f"C{k}"
         few = "o" if len(loss) == 1 else None

@@ -31,7 +31,11 @@ PATIENCE = 3
 MOST_LAGS = 4
 """and at most so many."""
 WATCHDOG = 3
-"""So many steps in which the force does not shrink are borne."""
+"""So many steps whose corrections do not shrink are borne."""
+MOST_COUPLED = 20
+"""Steps of Newton's method on the force between two lags,"""
+SHORTEST = 0.1
+"""none of which is halved once it is shorter than this."""
 BLUR = 1e-9
 """Changes of energy below this share of its largest part are not trusted."""
 CROWDED = 0.05
@@ -290,40 +294,43 @@ class _Run:
     def couple(self) -> bool:
         """Newton's method on the force itself; True once it has converged, False where lagged friction must bring the step nearer first.
 
-        The force has kinks where friction begins to slip, over which its size may grow for a few steps before it falls (a watchdog).
+        The force says little about how near a solution is: where contact is stiff, a step that comes nearer may make it much larger. What
+        must shrink is the next correction by the old Jacobian, a length (the natural monotonicity test, Deuflhard 2011, "Newton methods for
+        nonlinear problems"). The force has kinks where friction begins to slip, over which corrections may grow for a few steps.
         """
-        start = best = Linearised(self.potential, self.u)
-        at, patience = start, WATCHDOG
-        for _ in range(12):
+        begin = self.u
+        at = Linearised(self.potential, begin)
+        least, patience = np.inf, WATCHDOG
+        for _ in range(MOST_COUPLED):
             self.count()
             self.factorizations += 1
             factor = at.factor()
-            if factor is None:
-                break
-            direction = np.zeros_like(self.u)
-            direction[self.free] = -factor.solve(at.force[self.free])
-            if not np.isfinite(direction).all():
+            direction = None if factor is None else self.correction(factor, at)
+            if direction is None:
                 break
             self.u = at.u
-            share = self.reach(direction)
-            if self.size(direction) <= self.limit:
+            share, length = self.reach(direction), self.size(direction)
+            if length <= self.limit:
                 self.u = at.u + share * direction
                 return True
-            trial = Linearised(self.potential, at.u + share * direction)
-            while self.strength(trial) > (1 - 1e-4 * share) * self.strength(at) and share > 0.2:
-                share *= 0.5
-                trial = Linearised(self.potential, at.u + share * direction)
-            if self.strength(trial) < self.strength(best):
-                best, patience = trial, WATCHDOG
+            if length < least:
+                least, patience = length, WATCHDOG
             elif patience == 0:
                 break
             else:
                 patience -= 1
+            while True:
+                trial = Linearised(self.potential, at.u + share * direction)
+                following = self.correction(factor, trial)
+                if share < SHORTEST or (following is not None and self.size(following) <= (1 - share / 4) * length):
+                    break
+                share *= 0.5
             at = trial
-        self.u = start.u
+        self.u = begin
         return False
 
-    def strength(self, at: Linearised) -> float:
-        """The size of the force on the free unknowns; infinite where it does not exist."""
-        size = float(np.linalg.norm(at.force[self.free]))
-        return size if np.isfinite(size) else np.inf
+    def correction(self, factor: rslab.Ldlt | rslab.Lu, at: Linearised) -> Floats | None:
+        """The Newton step [U] at `at` by the Jacobian behind `factor`; None where it is not finite."""
+        out = np.zeros_like(self.u)
+        out[self.free] = -factor.solve(at.force[self.free])
+        return out if np.isfinite(out).all() else None
