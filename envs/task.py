@@ -153,6 +153,11 @@ class Task(ABC):
         """Where an optimizer starts, `[T, A]`: nothing is done, unless a task knows that this has no slope to follow."""
         return torch.zeros(self.horizon, *self.action_space.shape, dtype=self.dtype, device=self.device)
 
+    @property
+    def knots(self) -> int | None:
+        """By how many knots an optimizer should describe the action sequence where nobody says; None: as many as the method likes."""
+        return None
+
     def metrics(self, state: State) -> dict[str, Tensor]:
         """Figures for people, each `[B]`; reported at the end of an episode."""
         return {}

@@ -43,7 +43,8 @@ def optimize(
         float | None, typer.Option(help="Simulations in all, those before a --resume included; a gradient counts as several.")
     ] = None,
     knots: Annotated[
-        int | None, typer.Option(help="Knots that span the action sequence. Default: adam and hybrid one a step, cma and mppi 4 to 16.")
+        int | None,
+        typer.Option(help="Knots that span the action sequence. Default: the task's; or adam and hybrid one a step, cma and mppi 4 to 16."),
     ] = None,
     interpolation: Annotated[str, typer.Option(help="Between the knots: linear or bspline; or constant segments.")] = "linear",
     learning_rate: Annotated[float | None, typer.Option(help="First step of adam and hybrid, in units of the action range.")] = None,
@@ -92,7 +93,7 @@ def optimize(
         "iterations": iterations,
         "time_limit": time_limit,
         "simulations": simulations,
-        "knots": knots,
+        "knots": built.knots if knots is None else knots,
         "interpolation": interpolation,
         **easing,
     }

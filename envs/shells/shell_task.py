@@ -122,6 +122,11 @@ class ShellTask(GoalTask):
         self.action_space = unit_box(6 * len(self.grippers))
         self.observation_space = free_box(self.observe(self._start).shape[1])
 
+    @property
+    def knots(self) -> int | None:
+        """One for every five steps: a gripper that may change its velocity in every step shakes, and what it shakes is hard to simulate."""
+        return max(1, self.horizon // 5)
+
     @abstractmethod
     def scene(self) -> Scene:
         """The bodies and grippers of the task's settings, as they start."""
