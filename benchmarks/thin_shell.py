@@ -204,10 +204,11 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=None, help="where the runs are kept; runs/thin-shell or runs/thin-shell-quick")
     parser.add_argument("--out", type=Path, default=None, help="the page; its pictures go into a folder of that name beside it")
     given = parser.parse_args()
-    if given.quick:
-        plan = Plan([*SEVERAL[:3], DESIGNS[0]], 1, 4, 3, learners=False)
-    else:
-        plan = Plan(sheet_tasks(), 3, given.simulations, 16, learners=True)
+    plan = (
+        Plan([*SEVERAL[:3], DESIGNS[0]], 1, 4, 3, learners=False)
+        if given.quick
+        else Plan(sheet_tasks(), 3, given.simulations, 16, learners=True)
+    )
     folder = given.folder or Path("runs") / ("thin-shell-quick" if given.quick else "thin-shell")
     failed = run_all(plan, folder, given.workers)
     if given.out is None:

@@ -21,8 +21,6 @@ from ..optim.trajectory import optimize
 from ..storage import write_whole
 
 if TYPE_CHECKING:
-    from stable_baselines3.common.callbacks import BaseCallback
-
     from ..envs.task import Task
 
 METHODS: dict[str, dict[str, Any]] = {"adam": {}, "cma": {"population": 8}, "mppi": {"population": 8}, "hybrid": {}}

@@ -44,7 +44,7 @@ def optimize(
     ] = None,
     knots: Annotated[
         int | None,
-        typer.Option(help="Knots that span the action sequence. Default: the task's; or adam and hybrid one a step, cma and mppi 4 to 16."),
+        typer.Option(help="Knots that span the action sequence. Default: the task's; or one a step, cma and mppi 4 to 16."),
     ] = None,
     interpolation: Annotated[str, typer.Option(help="Between the knots: linear or bspline; or constant segments.")] = "linear",
     learning_rate: Annotated[float | None, typer.Option(help="First step of adam and hybrid, in units of the action range.")] = None,
