@@ -27,8 +27,6 @@ SEVERAL = ("pliant/FoldingU-v0", "pliant/Following-v0", "pliant/Lifting-v0", "pl
 """The tasks that every optimizer solves with three seeds;"""
 LEARNED = ("pliant/FoldingU-v0", "pliant/Following-v0", "pliant/Lifting-v0")
 """and those that learners try, with one."""
-DESIGNS = ("pliant/Bouncing-v0", "pliant/Card-v0", "pliant/Sliding-v0")
-"""Tasks with one number to find."""
 AS_GOOD = 0.01
 """A method is as good as the best one where it lacks at most this share of what that one gained."""
 GIF_SIZE, GIF_FRAMES = (240, 180), 24
@@ -42,28 +40,22 @@ class Plan:
         tasks: names.
         seeds: of the tasks in `SEVERAL`; others have seed 0.
         simulations: of each run.
-        design_simulations: of each run of the tasks in `DESIGNS`.
         learners: whether there are any.
     """
 
     tasks: Sequence[str]
     seeds: int
     simulations: float
-    design_simulations: float
     learners: bool
 
     def jobs(self) -> list[tuple[str, int, Sequence[str], float]]:
         """Task, seed, methods and simulations of each process; one seed of every task comes first."""
         found: list[tuple[str, int, Sequence[str], float]] = []
         for seed in range(self.seeds):
-            found += [(task, seed, list(METHODS), self.budget(task)) for task in self.tasks if seed == 0 or task in SEVERAL]
+            found += [(task, seed, list(METHODS), self.simulations) for task in self.tasks if seed == 0 or task in SEVERAL]
             if seed == 0 and self.learners:
-                found += [(task, 0, [learner], self.budget(task)) for task in self.tasks if task in LEARNED for learner in LEARNERS]
+                found += [(task, 0, [learner], self.simulations) for task in self.tasks if task in LEARNED for learner in LEARNERS]
         return found
-
-    def budget(self, task: str) -> float:
-        """Simulations of a run."""
-        return self.design_simulations if task in DESIGNS else self.simulations
 
     def outcomes(self, folder: Path, task: str) -> dict[str, list[Outcome]]:
         """By method, what came of the runs that have ended."""
@@ -113,8 +105,7 @@ def page(plan: Plan, folder: Path, pictures: str | None) -> str:
         "`python -m pliant.benchmarks.thin_shell --out docs/results/thin-shell.md`",
         f"{machine('stable-baselines3')} Preset `small`, one thread a run.",
         "",
-        f"Every run may cost {plan.simulations:g} simulations of the whole horizon ({plan.design_simulations:g} where one number is sought: "
-        f"{', '.join(map(_short, DESIGNS))}); a gradient counts as 1.5. Optimizers start from the task's initial actions; their options are "
+        f"Every run may cost {plan.simulations:g} simulations of the whole horizon; a gradient counts as 1.5. Optimizers start from the task's initial actions; their options are "
         f"the defaults, but for populations of 8. {plan.seeds} seeds for {several}, one for the rest. Learners (stable-baselines3, default "
         "options) get as many steps, start from nothing, and are judged by the best episode on the way; the loss of the policy at the end is "
         "in brackets. `gain` is by how much the loss fell, as a share of the largest fall; `skipped` counts evaluations that failed.",
@@ -199,15 +190,15 @@ def main() -> int:
     """Reads the command line, runs what is missing, writes the page and its pictures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="four tasks, one seed, 4 simulations: to see that it works")
-    parser.add_argument("--simulations", type=float, default=40.0, help="of each run")
+    parser.add_argument("--simulations", type=float, default=25.0, help="of each run")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes at a time")
     parser.add_argument("--folder", type=Path, default=None, help="where the runs are kept; runs/thin-shell or runs/thin-shell-quick")
     parser.add_argument("--out", type=Path, default=None, help="the page; its pictures go into a folder of that name beside it")
     given = parser.parse_args()
     plan = (
-        Plan([*SEVERAL[:3], DESIGNS[0]], 1, 4, 3, learners=False)
+        Plan([*SEVERAL[:3], "pliant/Bouncing-v0"], 1, 4, learners=False)
         if given.quick
-        else Plan(sheet_tasks(), 3, given.simulations, 16, learners=True)
+        else Plan(sheet_tasks(), 3, given.simulations, learners=True)
     )
     folder = given.folder or Path("runs") / ("thin-shell-quick" if given.quick else "thin-shell")
     failed = run_all(plan, folder, given.workers)

@@ -98,7 +98,7 @@ def test_every_share_is_at_least_a_step_and_at_most_the_whole(steps):
 def test_what_is_pursued_grows_and_hardens_while_the_best_is_of_the_true_objective(method):
     objective = Reaching()
     easing = Easing(expand_from=0.25, expand_by=0.25, expand_after=2, expand_below=0.05, soften=3.0, soften_over=8)
-    result = optimize(objective, method, iterations=100, easing=easing, **({"learning_rate": 0.05} if method == "adam" else {}))
+    result = optimize(objective, method, iterations=100, easing=easing, **({"learning_rate": 0.05} if method in ("adam", "hybrid") else {}))
     history = result.history
     horizons = history["horizon"]
     assert horizons[0] == 3

@@ -26,6 +26,9 @@ SAMPLE, DESCEND = 0, 1
 PATIENCE = 5
 """After so many slices of the one arm the other gets the next, however slow it was."""
 
+REACH, WIDEST = 0.8, 0.3
+"""How far a candidate lies from the mean of the first population, a length over all unknowns in action ranges, and its largest sigma."""
+
 MEMORY = 0.5
 """The weight of earlier slices in the rate of an arm."""
 
@@ -40,26 +43,27 @@ class HybridOptions:
     Args:
         learning_rate: of Adam, see `AdamOptions`.
         max_gradient_norm: of Adam, likewise.
-        sigma: of CMA-ES, see `CmaOptions`.
+        sigma: of CMA-ES, see `CmaOptions`; None: such that a candidate lies about `REACH` from the mean, and at most `WIDEST`.
         population: of CMA-ES, likewise; smaller than its own default, so that the arms take turns often.
     """
 
     learning_rate: float = 0.02
     max_gradient_norm: float | None = None
-    sigma: float = 0.1
+    sigma: float | None = None
     population: int | None = 8
 
     def __post_init__(self) -> None:
         self.adam()
-        self.cma()
+        self.cma(1)
 
     def adam(self) -> AdamOptions:
         """Those of Adam."""
         return AdamOptions(learning_rate=self.learning_rate, max_gradient_norm=self.max_gradient_norm)
 
-    def cma(self) -> CmaOptions:
-        """Those of CMA-ES."""
-        return CmaOptions(sigma=self.sigma, population=self.population)
+    def cma(self, unknowns: int) -> CmaOptions:
+        """Those of CMA-ES in so many unknowns."""
+        sigma = min(WIDEST, REACH / math.sqrt(unknowns)) if self.sigma is None else self.sigma
+        return CmaOptions(sigma=sigma, population=self.population)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +85,7 @@ class Hybrid(Method):
     """CMA-ES and Adam take turns, in slices of about the cost of a population.
 
     Each has a rate: by how much a slice of it lowered the best loss, for each simulation that it cost, averaged over its slices with
-    weights that halve. The next slice goes to the better rate, after `PATIENCE` slices of the one to the other.
+    weights that halve. The next slice goes to the better rate, after `PATIENCE` slices of the one to the other. Adam begins.
 
     Adam moves the knots of the problem, by default one a step. CMA-ES moves `few_knots`, straight lines between them, around the best
     sequence: what they cannot express of it is kept. What Adam found is injected into the next population, by least squares; what CMA-ES
@@ -101,11 +105,11 @@ class Hybrid(Method):
         self.best_loss = math.inf
         self.turn, self.left, self.waited = SAMPLE, 0, 0  # the first slice goes to the other one
         self.before, self.spent = math.nan, 0.0
-        self.rates = [math.inf, math.inf]
+        self.rates = [math.inf, math.inf]  # inf: not tried yet
         self.new_for_adam = self.new_for_cma = False
         self.barren = 0
         self.adam = Adam(problem, options.adam())
-        self.cma = CmaEs(self._coarse(), options.cma())
+        self.cma = CmaEs(self._coarse(), options.cma(self.matrix.shape[1] * width))
 
     @property
     def demand(self) -> tuple[int, int]:
@@ -160,9 +164,7 @@ class Hybrid(Method):
         if self.cma.finished:
             return DESCEND
         other = SAMPLE if self.turn == DESCEND else DESCEND
-        if self.waited >= PATIENCE or self.rates[other] >= self.rates[self.turn]:
-            return other
-        return self.turn
+        return other if self.waited >= PATIENCE or self.rates[other] >= self.rates[self.turn] else self.turn
 
     def _begin(self) -> None:
         turn = self._next()
