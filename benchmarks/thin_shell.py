@@ -105,10 +105,11 @@ def page(plan: Plan, folder: Path, pictures: str | None) -> str:
         "`python -m pliant.benchmarks.thin_shell --out docs/results/thin-shell.md`",
         f"{machine('stable-baselines3')} Preset `small`, one thread a run.",
         "",
-        f"Every run may cost {plan.simulations:g} simulations of the whole horizon; a gradient counts as 1.5. Optimizers start from the task's initial actions; their options are "
-        f"the defaults, but for populations of 8. {plan.seeds} seeds for {several}, one for the rest. Learners (stable-baselines3, default "
-        "options) get as many steps, start from nothing, and are judged by the best episode on the way; the loss of the policy at the end is "
-        "in brackets. `gain` is by how much the loss fell, as a share of the largest fall; `skipped` counts evaluations that failed.",
+        f"Every run may cost {plan.simulations:g} simulations of the whole horizon; a gradient counts as 1.5. Optimizers start from the task's "
+        f"initial actions; their options are the defaults, but for populations of 8. {plan.seeds} seeds for {several}, one for the rest. "
+        "Learners (stable-baselines3, default options) get as many steps, start from nothing, and are judged by the best episode on the way; "
+        "the loss of the policy at the end is in brackets. `gain` is by how much the loss fell, as a share of the largest fall; `skipped` "
+        "counts evaluations that failed.",
         "",
         "| task | method | start | best: mean (least to most) | gain | simulations | skipped | seconds |",
         "|---|---|---|---|---|---|---|---|",

@@ -21,7 +21,9 @@ def light(kernel: Callable[..., None]) -> Callable[..., None]:
         kernel: of tensors that are contiguous and whose gradients it does not use, of floats, of integers, and of `ti.template`.
     """
     primal = kernel._primal  # type: ignore[attr-defined]
-    template = tuple(isinstance(argument.annotation, taichi().template) for argument in primal.arguments)
+    ti = taichi()
+    template = tuple(isinstance(argument.annotation, ti.template) for argument in primal.arguments)
+    real = tuple(argument.annotation in (ti.f32, ti.f64) for argument in primal.arguments)
     prepared: dict[tuple[Any, ...], tuple[Any, Any, Any]] = {}
 
     def call(*args: Any) -> None:
@@ -30,23 +32,23 @@ def light(kernel: Callable[..., None]) -> Callable[..., None]:
             kernel(*args)
             if started() == "cpu":
                 handle = primal.compiled_kernels[primal.ensure_compiled(*args)]
-                program = taichi().lang.impl.get_runtime().prog
+                program = ti.lang.impl.get_runtime().prog
                 prepared[kind] = program, program.compile_kernel(program.config(), program.get_device_caps(), handle), handle
             return
         program, compiled, handle = prepared[kind]
         context = handle.make_launch_context()
         k = 0
-        for argument, constant in zip(args, template, strict=True):
+        for argument, constant, number in zip(args, template, real, strict=True):
             if constant:
                 continue
             if isinstance(argument, Tensor):
                 if not argument.is_contiguous():
                     raise ValueError("A kernel takes contiguous tensors.")
                 context.set_arg_external_array_with_shape((k,), argument.data_ptr(), argument.nbytes, argument.shape, 0)
-            elif isinstance(argument, float):
-                context.set_arg_float((k,), argument)
+            elif number:
+                context.set_arg_float((k,), float(argument))
             else:
-                context.set_arg_int((k,), argument)
+                context.set_arg_int((k,), int(argument))
             k += 1
         program.launch_kernel(compiled, context)
 

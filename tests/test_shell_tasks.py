@@ -296,3 +296,17 @@ def test_a_gripper_of_two_fingers_turns_as_one():
     start = task.initial_state(1, 0).handle_position[0]
     assert float(apart) == pytest.approx(float(torch.linalg.vector_norm(start[0] - start[1])), rel=0.02)
     assert math.isclose(float(state.handle_rotation[0, 2, 0]), 1.0)
+
+
+def test_a_film_of_a_design_shows_the_whole_motion():
+    from pliant.app.play import Film, play
+
+    task = make_task("pliant/Bouncing-v0", script_steps=5)
+    film, actions = Film(task, 1, 1, drawn=False), torch.full((1, 1, 1), 0.3, dtype=torch.float64)
+    seen = []
+    played = play(task, actions, [0], lambda t, state: (seen.append(state.position), film.watch(t, state)))
+    assert len(seen) == len(film.replay) == 6
+    assert film.replay.dt == pytest.approx(task.settings.dt)
+    assert all(not torch.equal(a, b) for a, b in zip(seen, seen[1:], strict=False))
+    assert torch.equal(seen[-1], task.step(task.initial_state(1, 0), actions[:, 0]).position)
+    assert torch.equal(played.loss, task.rollout(actions, seed=0).loss)
