@@ -4,6 +4,7 @@ import copy
 import dataclasses
 import functools
 import math
+from itertools import pairwise
 
 import gymnasium
 import numpy as np
@@ -307,6 +308,6 @@ def test_a_film_of_a_design_shows_the_whole_motion():
     played = play(task, actions, [0], lambda t, state: (seen.append(state.position), film.watch(t, state)))
     assert len(seen) == len(film.replay) == 6
     assert film.replay.dt == pytest.approx(task.settings.dt)
-    assert all(not torch.equal(a, b) for a, b in zip(seen, seen[1:], strict=False))
+    assert all(not torch.equal(a, b) for a, b in pairwise(seen))
     assert torch.equal(seen[-1], task.step(task.initial_state(1, 0), actions[:, 0]).position)
     assert torch.equal(played.loss, task.rollout(actions, seed=0).loss)
