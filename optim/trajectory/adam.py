@@ -107,6 +107,13 @@ class Adam(Method):
         square = self.square / (1 - options.beta2**taken)
         return self._evaluate(np.clip(self.position - self._rate(iteration) * mean / (np.sqrt(square) + options.epsilon), 0, 1))
 
+    def retreat(self) -> None:
+        """Goes back to the best knots so far, forgets the moments, and halves the learning rate, if anything was good."""
+        self.position, self.slope = self.best, self.best_slope
+        self.mean = self.square = self.steps = np.zeros_like(self.position)
+        if not math.isinf(self.best_loss):
+            self.factor /= 2
+
     def _rate(self, iteration: int) -> float:
         rate = self.options.learning_rate * self.factor
         if self.options.cosine is None:
@@ -117,10 +124,7 @@ class Adam(Method):
     def _evaluate(self, knots: np.ndarray) -> Trial:
         found = self.problem.gradient(knots)
         if found is None:
-            self.position, self.slope = self.best, self.best_slope
-            self.mean = self.square = self.steps = np.zeros_like(knots)
-            if not math.isinf(self.best_loss):
-                self.factor /= 2
+            self.retreat()
             return Trial(knots, math.inf, evaluations=1, skipped=1, gradients=1)
         loss, slope = found
         norm = float(np.linalg.norm(slope))

@@ -91,6 +91,8 @@ class Hybrid(Method):
     sequence: what they cannot express of it is kept. What Adam found is injected into the next population, by least squares; what CMA-ES
     found Adam starts from anew.
 
+    A slice of Adam that lowers nothing is answered as a failure is: it goes back to its best and halves the learning rate.
+
     Where the loss has no gradient, or `GIVE_UP` slices of Adam in a row found no finite one, CMA-ES goes on alone. While nothing was
     good it is alone as well.
     """
@@ -173,6 +175,8 @@ class Hybrid(Method):
         self.left = 1 if turn == SAMPLE else max(1, round(self.cma.demand[0] / self.problem.gradient_cost))
 
     def _end(self) -> None:
+        if self.turn == DESCEND and not self.new_for_adam and self.best_loss >= self.before:
+            self.adam.retreat()
         rate = (self.before - self.best_loss) / self.spent
         if math.isfinite(rate):
             old = self.rates[self.turn]
