@@ -29,6 +29,9 @@ PATIENCE = 5
 REACH, WIDEST = 0.8, 0.3
 """How far a candidate lies from the mean of the first population, a length over all unknowns in action ranges, and its largest sigma."""
 
+FADED = 0.5
+"""CMA-ES is first tried when a slice of Adam gains less, for each simulation, than this share of what its best slice did."""
+
 MEMORY = 0.5
 """The weight of earlier slices in the rate of an arm."""
 
@@ -85,7 +88,8 @@ class Hybrid(Method):
     """CMA-ES and Adam take turns, in slices of about the cost of a population.
 
     Each has a rate: by how much a slice of it lowered the best loss, for each simulation that it cost, averaged over its slices with
-    weights that halve. The next slice goes to the better rate, after `PATIENCE` slices of the one to the other. Adam begins.
+    weights that halve. The next slice goes to the better rate, after `PATIENCE` slices of the one to the other. Adam begins,
+    and CMA-ES is first tried when Adam's rate has `FADED`: where gradients lead on, a small budget is theirs.
 
     Adam moves the knots of the problem, by default one a step. CMA-ES moves `few_knots`, straight lines between them, around the best
     sequence: what they cannot express of it is kept. What Adam found is injected into the next population, by least squares; what CMA-ES
@@ -108,6 +112,7 @@ class Hybrid(Method):
         self.turn, self.left, self.waited = SAMPLE, 0, 0  # the first slice goes to the other one
         self.before, self.spent = math.nan, 0.0
         self.rates = [math.inf, math.inf]  # inf: not tried yet
+        self.rate = self.peak = 0.0  # of Adam's last slice and of its best one
         self.new_for_adam = self.new_for_cma = False
         self.barren = 0
         self.adam = Adam(problem, options.adam())
@@ -132,10 +137,16 @@ class Hybrid(Method):
             self.best_loss = math.nan
 
     def start(self) -> Trial:
-        """Evaluates the first knots, without gradient."""
-        loss = float(self.problem.losses(self.best[None])[0])
-        self.best_loss, self.new_for_adam = loss, True
-        return Trial(self.best, loss, evaluations=1, skipped=int(math.isinf(loss)))
+        """Evaluates the first knots, with their gradient where the loss has one."""
+        self.adam.problem = self.problem
+        try:
+            trial = self.adam.start()
+        except StepError:
+            loss = float(self.problem.losses(self.best[None])[0])
+            self.barren = GIVE_UP
+            trial = Trial(self.best, loss, evaluations=2, skipped=1 + int(math.isinf(loss)), gradients=1)
+        self.best_loss = trial.loss
+        return trial
 
     def advance(self, iteration: int) -> Trial:
         """One population, or one step of Adam."""
@@ -166,6 +177,8 @@ class Hybrid(Method):
         if self.cma.finished:
             return DESCEND
         other = SAMPLE if self.turn == DESCEND else DESCEND
+        if self.turn == DESCEND and self.waited < PATIENCE and math.isinf(self.rates[SAMPLE]) and self.rate >= FADED * self.peak > 0:
+            return DESCEND
         return other if self.waited >= PATIENCE or self.rates[other] >= self.rates[self.turn] else self.turn
 
     def _begin(self) -> None:
@@ -179,6 +192,8 @@ class Hybrid(Method):
             self.adam.retreat()
         rate = (self.before - self.best_loss) / self.spent
         if math.isfinite(rate):
+            if self.turn == DESCEND:
+                self.rate, self.peak = rate, max(self.peak, rate)
             old = self.rates[self.turn]
             self.rates[self.turn] = rate if math.isinf(old) else MEMORY * old + (1 - MEMORY) * rate
 
@@ -210,7 +225,7 @@ class Hybrid(Method):
     def state(self) -> dict[str, np.ndarray]:
         """The best, whose turn it is, the rates, and the states of both arms."""
         turn = [self.turn, self.left, self.waited, self.new_for_adam, self.new_for_cma, self.barren]
-        numbers = [self.best_loss, self.before, self.spent, *self.rates]
+        numbers = [self.best_loss, self.before, self.spent, self.rate, self.peak, *self.rates]
         arms = {f"{name}_{key}": array for name in ("adam", "cma") for key, array in getattr(self, name).state().items()}
         return {"best": self.best, "around": self.around, "turn": np.array(turn, dtype=np.int64), "numbers": np.array(numbers), **arms}
 
@@ -219,7 +234,7 @@ class Hybrid(Method):
         self.best, self.around = (state_array(state, name, self.problem.space.shape) for name in ("best", "around"))
         self.turn, self.left, self.waited, adam, cma, self.barren = map(int, state_array(state, "turn", (6,)))
         self.new_for_adam, self.new_for_cma = bool(adam), bool(cma)
-        self.best_loss, self.before, self.spent, *self.rates = map(float, state_array(state, "numbers", (5,)))
+        self.best_loss, self.before, self.spent, self.rate, self.peak, *self.rates = map(float, state_array(state, "numbers", (7,)))
         for name in ("adam", "cma"):
             arm: Method = getattr(self, name)
             arm.restore({key.removeprefix(f"{name}_"): array for key, array in state.items() if key.startswith(f"{name}_")})
