@@ -21,6 +21,7 @@ from ..sim.rollout import unroll
 
 if TYPE_CHECKING:
     from ..sim.render import Camera, Drawing
+    from .identify import Parameter
 
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
@@ -186,6 +187,26 @@ class Task(ABC):
             OptionError: if the task has no such tools.
         """
         raise OptionError(f"{self.name} has no tools whose contact could be softened.")
+
+    def identifiable(self) -> dict[str, Parameter]:
+        """Positive physical parameters that can be found from an observed motion, by name; none unless a task says so."""
+        return {}
+
+    def with_parameters(self, values: Mapping[str, Any]) -> Solver[Any, Any, Any]:
+        """A solver like the task's with other values of some of the `identifiable` parameters; to be given to `rollout`.
+
+        Args:
+            values: numbers, or tensors, in which a step is then differentiable.
+
+        Raises:
+            OptionError: if the task has no such parameters.
+            UnknownNameError: for a name that is none of them.
+        """
+        raise OptionError(f"{self.name} has no parameters that could be identified.")
+
+    def markers(self, state: State) -> Tensor:
+        """Places of the points by which a motion is observed, `[B, M, 3]` [m]; wanted where something is `identifiable`."""
+        raise OptionError(f"{self.name} has no parameters that could be identified.")
 
     def randomized(self, seed: int) -> Task:
         """This task with the settings that `vary` draws for `seed`."""

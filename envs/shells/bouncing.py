@@ -15,8 +15,9 @@ from ...errors import ModelError
 from ...sim.mesh import Mesh, load_mesh
 from ...sim.mesh_shapes import patch
 from ...sim.solid import Kinematic, Shell, SolidModel, SolidState
-from .design_task import DesignSettings, DesignTask, bending_stiffness, with_modulus
+from .design_task import DesignSettings, DesignTask
 from .shell_task import Scene, table
+from .stiffness import bending_stiffness, with_material
 
 if TYPE_CHECKING:
     from ...sim.render import Camera
@@ -52,7 +53,7 @@ class Bouncing(DesignTask):
 
         cost(s) = z(start) - z  [m]
 
-    The stiffness is chosen by Young's modulus (see `with_modulus`); the sheet is elastic, and its creases are its shape at rest. ThinShellLab's
+    The stiffness is chosen by Young's modulus (see `with_material`); the sheet is elastic, and its creases are its shape at rest. ThinShellLab's
     goal is the sum of z over the same two rows; its bending stiffness is that of hinges, and its sheets are 500 times as heavy.
     """
 
@@ -79,7 +80,7 @@ class Bouncing(DesignTask):
 
     def designed(self, model: SolidModel, properties: dict[str, Any]) -> SolidModel:
         """The stiffness of the sheet."""
-        return with_modulus(model, properties["modulus"])
+        return with_material(model, {"youngs_modulus": properties["modulus"]})
 
     def script(self, t: Tensor, state: SolidState) -> Tensor:
         """Nothing moves by itself."""

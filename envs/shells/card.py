@@ -15,9 +15,10 @@ from ...errors import ModelError
 from ...sim.mesh import Mesh, load_mesh
 from ...sim.mesh_shapes import patch, sheet
 from ...sim.solid import Kinematic, Shell, SolidModel, SolidState
-from .design_task import DesignSettings, DesignTask, bending_stiffness, with_modulus
+from .design_task import DesignSettings, DesignTask
 from .gripper import Gripper
 from .shell_task import Scene
+from .stiffness import bending_stiffness, with_material
 
 if TYPE_CHECKING:
     from ...sim.render import Camera
@@ -56,7 +57,7 @@ class Card(DesignTask):
 
         cost(s) = way + c_x  [m],    way = 50 mm
 
-    The stiffness is chosen by Young's modulus (see `with_modulus`), and the card is elastic. ThinShellLab's reward is minus the sum of x over
+    The stiffness is chosen by Young's modulus (see `with_material`), and the card is elastic. ThinShellLab's reward is minus the sum of x over
     the card's vertices; its card is bent by three fingers, upon two other cards, and its sheets are 500 times as heavy and have no gravity.
     """
 
@@ -87,7 +88,7 @@ class Card(DesignTask):
 
     def designed(self, model: SolidModel, properties: dict[str, Any]) -> SolidModel:
         """The stiffness of the card."""
-        return with_modulus(model, properties["modulus"])
+        return with_material(model, {"youngs_modulus": properties["modulus"]})
 
     def script(self, t: Tensor, state: SolidState) -> Tensor:
         """Up, for the first half of the steps."""

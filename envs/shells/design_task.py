@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ...errors import ModelError
 from ...sim.core import keep_failed
-from ...sim.solid import Handle, Shell, SolidControl, SolidModel, SolidSolver, SolidState
+from ...sim.solid import Handle, SolidControl, SolidModel, SolidSolver, SolidState
+from ..identify import Parameter
 from ..task import Course, unit_box
 from .shell_task import Scene, ShellSettings, ShellTask
 
@@ -89,6 +90,10 @@ class DesignTask(ShellTask):
             found[name] = low * torch.exp(0.5 * (action[:, k] + 1) * math.log(high / low))
         return found
 
+    def identifiable(self) -> dict[str, Parameter]:
+        """Nothing: a state is seen only before and after the motion, whose properties the action chose."""
+        return {}
+
     def _range(self, name: str) -> tuple[float, float]:
         return getattr(self.settings, f"{name}_low"), getattr(self.settings, f"{name}_high")
 
@@ -149,21 +154,3 @@ class DesignTask(ShellTask):
     def metrics(self, state: SolidState) -> dict[str, Tensor]:
         """The properties of the design by which the state came about."""
         return self.parameters(state.handle_position[:, -1, : len(self.design)])
-
-
-def with_modulus(model: SolidModel, value: Any, name: str = "sheet") -> SolidModel:
-    """The model with another Young's modulus of the shell of that name, a number or `[B]` [Pa].
-
-    It is by this that the bending stiffness E h^3 / (12 (1 - nu^2)) is chosen; the sheet stretches more, or less, with it.
-    """
-    bodies = []
-    for body in model.bodies:
-        if isinstance(body, Shell) and body.name == name:
-            body = dataclasses.replace(body, material=dataclasses.replace(body.material, youngs_modulus=value))
-        bodies.append(body)
-    return dataclasses.replace(model, bodies=bodies)
-
-
-def bending_stiffness(modulus: Tensor, thickness: float, poisson_ratio: float) -> Tensor:
-    """E h^3 / (12 (1 - nu^2)) [N m]."""
-    return modulus * thickness**3 / (12 * (1 - poisson_ratio**2))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -19,8 +20,10 @@ from ...sim.shell import ShellMaterial, card, cloth, paper, plastic_film
 from ...sim.solid import Contact, Pin, Rigid, Shell, SolidControl, SolidModel, SolidSolver, SolidState, StableNeoHookean
 from ...sim.solid.bodies import Body
 from ..goal_task import GoalTask
+from ..identify import Parameter
 from ..task import Settings, free_box, unit_box
 from .gripper import Gripper, motion
+from .stiffness import bending_stiffness, with_material
 
 if TYPE_CHECKING:
     from ...sim.render import Drawing
@@ -249,17 +252,62 @@ class ShellTask(GoalTask):
     def _friction(self, names: Sequence[str]) -> dict[tuple[str, str], float]:
         """A coefficient for each pair of bodies, by what they are."""
         own = self.settings
+        values = {"tip_friction": own.tip_friction, "table_friction": own.table_friction, "friction": own.sheet_friction}
+        return {(a, b): values[self._touching(a, b)] for i, a in enumerate(names) for b in names[i:]}
+
+    def _touching(self, a: str, b: str) -> str:
+        """The name of the friction of two bodies on each other."""
         tips = {name for gripper in self.grippers for name in gripper.names()}
-        pairs = {}
-        for i, a in enumerate(names):
-            for b in names[i:]:
-                if a in tips or b in tips:
-                    pairs[a, b] = own.tip_friction
-                elif "table" in (a, b):
-                    pairs[a, b] = own.table_friction
-                else:
-                    pairs[a, b] = own.sheet_friction
-        return pairs
+        if a in tips or b in tips:
+            return "tip_friction"
+        return "table_friction" if "table" in (a, b) else "friction"
+
+    def identifiable(self) -> dict[str, Parameter]:
+        """Friction, bending stiffness, density and yield curvature of the sheet; those that the scene has."""
+        own, material = self.settings, self.sheet_material
+        present = {self._touching(a, b) for a, b in self._contact_friction()}
+        stiffness = bending_stiffness(material.youngs_modulus, material.thickness, material.poisson_ratio)
+        found = {
+            "friction": Parameter(own.sheet_friction, "", "of sheets on themselves, on each other and on objects"),
+            "table_friction": Parameter(own.table_friction, "", "of the table on all but fingertips"),
+            "tip_friction": Parameter(own.tip_friction, "", "of fingertips on everything"),
+            "bending_stiffness": Parameter(float(stiffness), "N m", "of the sheet; it stretches more or less with it"),
+            "yield_curvature": Parameter(float(material.yield_curvature), "1/m", "from which the sheet keeps a crease"),
+            "density": Parameter(float(material.density), "kg/m^3", "of the sheet"),
+        }
+        gone = {"friction", "table_friction", "tip_friction"} - present
+        gone |= set() if math.isfinite(material.yield_curvature) else {"yield_curvature"}
+        return {name: parameter for name, parameter in found.items() if name not in gone}
+
+    def with_parameters(self, values: Mapping[str, Any]) -> SolidSolver:
+        """A solver with other values of `identifiable` parameters, which may be tensors; it takes 20 to 40 ms in small scenes."""
+        for name in values:
+            if name not in self.identifiable():
+                raise UnknownNameError(f"{self.name} has no parameter {name!r}; there are {', '.join(self.identifiable())}.")
+        model, material = self.solver.model, self.sheet_material
+        changes = {name: values[name] for name in ("yield_curvature", "density") if name in values}
+        if "bending_stiffness" in values:
+            per_modulus = bending_stiffness(1.0, material.thickness, material.poisson_ratio)
+            changes["youngs_modulus"] = values["bending_stiffness"] / per_modulus
+        friction = {pair: values.get(self._touching(*pair), value) for pair, value in self._contact_friction().items()}
+        assert model.contact is not None
+        contact = dataclasses.replace(model.contact, friction=friction)
+        return SolidSolver(dataclasses.replace(with_material(model, changes), contact=contact))
+
+    def _contact_friction(self) -> Mapping[tuple[str, str], Any]:
+        contact = self.solver.model.contact
+        assert contact is not None
+        assert isinstance(contact.friction, Mapping)
+        return contact.friction
+
+    def markers(self, state: SolidState) -> Tensor:
+        """The vertices of the sheets that are not held `[B, M, 3]` [m]."""
+        model = self.solver.model
+        free = ~model.held().all(1)
+        nodes = np.concatenate(
+            [np.arange(model.nodes(body.name).start, model.nodes(body.name).stop) for body in model.bodies if isinstance(body, Shell)]
+        )
+        return state.position[:, torch.from_numpy(nodes[free[nodes]])]
 
     def draw(self, state: SolidState, env: int) -> Drawing:
         """All bodies as surfaces."""
