@@ -9,12 +9,12 @@ import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..envs.registry import TASKS, make_task, task_names
 from .options import known, pairs, parsed
@@ -44,8 +44,17 @@ def task_class(name: str) -> type[Task]:
     return found
 
 
-def built_task(name: str, preset: str, words: Iterable[str], *, seed: int, dtype: str | None, device: str) -> Task:
-    """The task with the options that `words` (name=value) change.
+def built_task(
+    name: str,
+    preset: str,
+    words: Iterable[str],
+    *,
+    seed: int,
+    dtype: str | None,
+    device: str,
+    given: Mapping[str, Any] | None = None,
+) -> Task:
+    """The task with the options that `given` and, before them, `words` (name=value) change.
 
     Raises:
         PliantError: as `make_task`, with a suggestion for a wrong name.
@@ -54,7 +63,7 @@ def built_task(name: str, preset: str, words: Iterable[str], *, seed: int, dtype
     settings = presets[known("preset", preset, presets)]
     defaults = {field.name: getattr(settings, field.name) for field in dataclasses.fields(settings)}
     options = {key: parsed(key, text, defaults[known("option", key, defaults)]) for key, text in pairs(words).items()}
-    return make_task(name, preset, seed=seed, dtype=dtype, device=device, **options)
+    return make_task(name, preset, seed=seed, dtype=dtype, device=device, **{**(given or {}), **options})
 
 
 def full_name(task: Task, typed: str) -> str:

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 from .. import __version__
 from ..errors import PliantError
 from .commands.bench import bench
+from .commands.identify import identify
 from .commands.optimize import optimize
 from .commands.run import run
 from .commands.show import info, list_tasks
@@ -67,7 +68,7 @@ class Verbs(TyperGroup):
 
 app = typer.Typer(cls=Verbs, add_completion=False, rich_markup_mode=None)
 app.command("list")(list_tasks)
-for _verb in (info, run, optimize, validate, bench):
+for _verb in (info, run, optimize, identify, validate, bench):
     app.command()(_verb)
 
 

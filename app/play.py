@@ -26,6 +26,12 @@ REPLAY_BYTES = 2**26
 """A replay holds as many environments as fit into this, uncompressed; where not even one does, it holds one with fewer frames."""
 
 
+def frame_steps(steps: int) -> list[int]:
+    """After which of T steps a film has its frames; the first one, 0, is the start."""
+    found: list[int] = np.linspace(0, steps, min(steps, FRAMES) + 1).round().astype(int).tolist()
+    return found
+
+
 @dataclass(frozen=True)
 class Played:
     """What came of N environments."""
@@ -85,11 +91,10 @@ class Film:
 
     def __init__(self, task: Task, envs: int, steps: int, *, drawn: bool = True) -> None:
         self.states = steps * task.shown
-        intervals = min(self.states, FRAMES)
+        self._due = frame_steps(self.states)
         self.task, self.envs, self.drawn = task, envs, drawn
-        self.dt = task.dt * steps / intervals
+        self.dt = task.dt * steps / (len(self._due) - 1)
         self.trouble = "the task has no picture; write its draw() and camera()." if drawn and type(task).draw is Task.draw else ""
-        self._due = np.linspace(0, self.states, intervals + 1).round().astype(int).tolist()
         self._every = 1
         self._states: list[State] = []
         self._frames: list[np.ndarray] = []

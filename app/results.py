@@ -40,7 +40,7 @@ class Result:
     """What `result.json` says.
 
     Args:
-        verb: of the command line: run, optimize.
+        verb: of the command line: run, optimize, identify.
         status: running (from its first iteration), finished, interrupted; a run that was killed stays running.
         task: name of the task, or "module:Class".
         preset: of the task.

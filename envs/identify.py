@@ -91,29 +91,35 @@ def residuals(
     return remaining
 
 
+def check_start(task: Task, start: State) -> None:
+    """Raises if an observed motion does not begin with a state of the task.
+
+    Raises:
+        ShapeError: if it is of another scene, mesh or dtype.
+        ModelError: if an environment has failed.
+    """
+    own = task.initial_state(1, task.seed)
+    for name, field, other in zip(own.names(), own.tensors(), start.tensors(), strict=True):
+        if field.shape[1:] != other.shape[1:] or field.dtype != other.dtype:
+            raise ShapeError(
+                f"The motion has {name} {list(other.shape[1:])} ({other.dtype}), the task {list(field.shape[1:])} ({field.dtype}); "
+                "give the preset, the mesh and the options with which it was recorded."
+            )
+    if not bool(start.ok.all()):
+        raise ModelError("The motion begins with an environment that has failed; record it anew.")
+
+
 def _check(task: Task, seen: Observation) -> None:
-    batch = seen.start.batch
-    if not bool(seen.start.ok.all()):
-        raise ModelError("The motion begins with an environment that has failed; it tells nothing.")
+    check_start(task, seen.start)
+    batch, steps = seen.start.batch, list(seen.steps)
     if seen.actions.ndim != 3 or seen.actions.shape[0] != batch or seen.actions.shape[2:] != task.action_space.shape:
         wanted = f"[{batch}, T, {task.action_space.shape[0]}]"
         raise ShapeError(f"The actions of the motion have shape {list(seen.actions.shape)}; {task.name} wants {wanted}.")
-    own = task.initial_state(1, task.seed)
-    for name, field, other in zip(own.names(), own.tensors(), seen.start.tensors(), strict=True):
-        if field.shape[1:] != other.shape[1:] or field.dtype != other.dtype:
-            raise ShapeError(
-                f"The motion has {name} {list(other.shape[1:])}, the task {list(field.shape[1:])}; give the mesh and settings it was made with."
-            )
-    steps = list(seen.steps)
     if not steps or steps != sorted(set(steps)) or steps[0] < 1 or steps[-1] > seen.actions.shape[1]:
         raise ShapeError(f"The motion must be seen after ascending steps from 1 to {seen.actions.shape[1]}.")
-    wanted_shape = [batch, len(steps), *task.markers(own).shape[1:]]
-    if list(seen.places.shape) != wanted_shape:
-        raise ShapeError(f"The observed places have shape {list(seen.places.shape)}; they must be {wanted_shape}.")
-    for what, tensor in (
-        ("start", seen.start.map(torch.Tensor.double).tensors()),
-        ("places", (seen.places,)),
-        ("actions", (seen.actions,)),
-    ):
-        if not all(bool(part.isfinite().all()) for part in tensor):
+    places = [batch, len(steps), *task.markers(seen.start).shape[1:]]
+    if list(seen.places.shape) != places:
+        raise ShapeError(f"The observed places have shape {list(seen.places.shape)}; they must be {places}.")
+    for what, tensors in (("start", seen.start.floats().values()), ("places", [seen.places]), ("actions", [seen.actions])):
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
             raise ModelError(f"The {what} of the observed motion hold numbers that are not finite; record it anew.")

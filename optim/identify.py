@@ -91,7 +91,8 @@ def identify(
         bounds: lower and upper bounds by name; by default a tenth and ten times the start.
         noise: standard deviation of the observation in the unit of the residuals; by default estimated from what remains of them.
         iterations: at most so many of L-BFGS-B.
-        on_iteration: called after each with its number, half the sum of the squared residuals, and the parameters `[P]`.
+        on_iteration: called at the start with 0 and after each iteration with its number; with half the sum of the squared residuals, and
+            the parameters `[P]`.
 
     Raises:
         OptionError: if a start, a bound, the noise or the number of iterations makes no sense, or n is not above P and no noise is given.
@@ -139,13 +140,16 @@ class _Misfit:
 
     def at(self, z: np.ndarray, *, strict: bool = False) -> tuple[float, np.ndarray]:
         """The misfit and its gradient; infinite and NaN where the simulation fails, or an error if `strict`."""
+        if np.array_equal(z, self.best[2]):  # where the search begins, and often where it ends
+            return self.best[:2]
         self.simulations += 1
         place = torch.from_numpy(np.array(z, dtype=float)).requires_grad_()
         try:
             remains = self.residuals(place.exp())
             self.observations = remains.numel()
             value = 0.5 * (remains * remains).sum()
-            if not math.isfinite(float(value)):
+            number = float(value.detach())
+            if not math.isfinite(number):
                 raise OptionError("The simulation fails with the start values; choose others.")
             slope = torch.autograd.grad(value, place, allow_unused=True)[0] if value.requires_grad else None
             gradient = np.zeros(len(z)) if slope is None else slope.numpy().copy()
@@ -156,9 +160,9 @@ class _Misfit:
                 raise
             self.failures += 1
             return math.inf, np.full(len(z), math.nan)
-        if float(value) < self.best[0]:
-            self.best = float(value), gradient, np.array(z, dtype=float)
-        return float(value), gradient
+        if number < self.best[0]:
+            self.best = number, gradient, np.array(z, dtype=float)
+        return number, gradient
 
 
 def _checked(
@@ -191,19 +195,23 @@ def _minimised(
     on_iteration: Callable[[int, float, np.ndarray], None] | None,
 ) -> tuple[int, bool]:
     """Leaves the least misfit in `misfit.best`; returns the iterations and whether the search ended by itself."""
+    done = 0
+    # The first step of the method is as long as the gradient: with this scale at most half an e-fold.
+    scale = max(first, 2 * float(np.linalg.norm(misfit.best[1])))
+    if on_iteration is not None:
+        on_iteration(0, first, np.exp(z))
     if first == 0:
         return 0, True
-    done = 0
 
     def scaled(z: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = misfit.at(z)
         if math.isfinite(value):
-            return value / first, slope / first
+            return value / scale, slope / scale
         # A bowl around the best place: the line search finds it too high, with a slope that leads back, and takes a shorter step.
         least, _, place = misfit.best
         away = z - place
-        height = (least / first + 1) / max(float(away @ away), 1e-12)
-        return least / first + height * float(away @ away), 2 * height * away
+        height = (least / scale + 1) / max(float(away @ away), 1e-12)
+        return least / scale + height * float(away @ away), 2 * height * away
 
     def watch(z: np.ndarray) -> None:
         nonlocal done
@@ -220,7 +228,7 @@ def _minimised(
             method="L-BFGS-B",
             bounds=limits,
             callback=watch,
-            options={"maxiter": iterations, "ftol": 1e-12, "gtol": 1e-9},
+            options={"maxiter": iterations, "ftol": 1e-11, "gtol": 1e-9},
         )
     # Status 2 is a line search that finds nothing lower: the misfit is down to the accuracy of the simulation.
     return done, result.status in (0, 2)

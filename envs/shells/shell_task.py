@@ -303,7 +303,7 @@ class ShellTask(GoalTask):
     def markers(self, state: SolidState) -> Tensor:
         """The vertices of the sheets that are not held `[B, M, 3]` [m]."""
         model = self.solver.model
-        free = ~model.held().all(1)
+        free = np.logical_not(model.held().all(1))
         nodes = np.concatenate(
             [np.arange(model.nodes(body.name).start, model.nodes(body.name).stop) for body in model.bodies if isinstance(body, Shell)]
         )

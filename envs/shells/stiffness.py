@@ -21,6 +21,6 @@ def with_material(model: SolidModel, changes: Mapping[str, Any]) -> SolidModel:
     return dataclasses.replace(model, bodies=bodies)
 
 
-def bending_stiffness(modulus: Any, thickness: float, poisson_ratio: float) -> Any:
-    """E h^3 / (12 (1 - nu^2)) [N m] of a modulus E [Pa], number or tensor."""
+def bending_stiffness(modulus: Any, thickness: Any, poisson_ratio: Any) -> Any:
+    """E h^3 / (12 (1 - nu^2)) [N m] of a modulus E [Pa], a thickness h [m] and a ratio nu, numbers or tensors."""
     return modulus * thickness**3 / (12 * (1 - poisson_ratio**2))
