@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -26,6 +25,8 @@ HESSIAN_STEP = 0.01
 """Of the central differences of the gradient, in log p. Their error is of second order in it, so about 1e-4 of H."""
 ALIKE = 1e-4
 """Smallest eigenvalue of the Hessian, scaled to ones on its diagonal, that its own error leaves any meaning."""
+SHORTEST = 1e-3
+"""In log p: where every step further than this fails, the search ends."""
 UNSEEN = 1e-12
 """Share of the largest diagonal element of the Hessian below which a parameter has no effect but rounding."""
 NOT_IDENTIFIABLE = "not identifiable from this motion"
@@ -113,8 +114,12 @@ def identify(
     for k, (low, high) in enumerate(limits):
         if min(best[k] - low, high - best[k]) < 1e-9 and slope[k] != 0:
             notes[k] = f"{NOT_IDENTIFIABLE}: it would leave the range of the search"
-    covariance = _covariance(_hessian(misfit, best), sigma, names, notes)
+    inverse = _inverse(_hessian(misfit, best), names, notes)
+    covariance = sigma**2 * inverse
     spread = np.sqrt(np.diag(covariance))
+    # How far Newton's method would still go; that the search ended is not enough.
+    remaining = np.abs(np.nan_to_num(inverse) @ slope)
+    converged = converged and bool(np.all(remaining <= np.maximum(np.nan_to_num(spread), SHORTEST)))
     for k in range(len(names)):
         if spread[k] > 1:
             notes[k] = f"{NOT_IDENTIFIABLE}: it is more uncertain than it is large"
@@ -195,23 +200,19 @@ def _minimised(
     on_iteration: Callable[[int, float, np.ndarray], None] | None,
 ) -> tuple[int, bool]:
     """Leaves the least misfit in `misfit.best`; returns the iterations and whether the search ended by itself."""
-    done = 0
-    # The first step of the method is as long as the gradient: with this scale at most half an e-fold.
-    scale = max(first, 2 * float(np.linalg.norm(misfit.best[1])))
+    done, reach = 0, math.inf
     if on_iteration is not None:
         on_iteration(0, first, np.exp(z))
     if first == 0:
         return 0, True
+    # The first step of the method is as long as the gradient: with this scale at most half an e-fold.
+    scale = max(first, 2 * float(np.linalg.norm(misfit.best[1])))
 
     def scaled(z: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = misfit.at(z)
-        if math.isfinite(value):
-            return value / scale, slope / scale
-        # A bowl around the best place: the line search finds it too high, with a slope that leads back, and takes a shorter step.
-        least, _, place = misfit.best
-        away = z - place
-        height = (least / scale + 1) / max(float(away @ away), 1e-12)
-        return least / scale + height * float(away @ away), 2 * height * away
+        if not math.isfinite(value):
+            raise _TooFarError(z)
+        return value / scale, slope / scale
 
     def watch(z: np.ndarray) -> None:
         nonlocal done
@@ -219,19 +220,32 @@ def _minimised(
         if on_iteration is not None:
             on_iteration(done, misfit.best[0], np.exp(misfit.best[2]))
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        result = minimize(
-            scaled,
-            z,
-            jac=True,
-            method="L-BFGS-B",
-            bounds=limits,
-            callback=watch,
-            options={"maxiter": iterations, "ftol": 1e-11, "gtol": 1e-9},
-        )
-    # Status 2 is a line search that finds nothing lower: the misfit is down to the accuracy of the simulation.
-    return done, result.status in (0, 2)
+    low, high = np.array(limits).T
+    # A line search knows no failures, so the search goes on from the best place within half the way to where it failed.
+    while done < iterations and reach > SHORTEST:
+        begin = misfit.best[2]
+        lower, upper = np.maximum(low, begin - reach), np.minimum(high, begin + reach)
+        options = {"maxiter": iterations - done, "ftol": 1e-11, "gtol": 1e-9}
+        try:
+            result = minimize(
+                scaled, begin, jac=True, method="L-BFGS-B", bounds=list(zip(lower, upper, strict=True)), callback=watch, options=options
+            )
+        except _TooFarError as failure:
+            reach = 0.5 * float(np.abs(failure.place - misfit.best[2]).max())
+            continue
+        best = misfit.best[2]
+        if not bool((((best <= lower) & (lower > low)) | ((best >= upper) & (upper < high))).any()):
+            # Status 2 is a line search that finds nothing lower: the misfit is down to the accuracy of the simulation.
+            return done, result.status in (0, 2)
+    return done, False
+
+
+class _TooFarError(Exception):
+    """The simulation failed at `place`."""
+
+    def __init__(self, place: np.ndarray) -> None:
+        super().__init__()
+        self.place = place
 
 
 def _hessian(misfit: _Misfit, z: np.ndarray) -> np.ndarray:
@@ -245,13 +259,13 @@ def _hessian(misfit: _Misfit, z: np.ndarray) -> np.ndarray:
     return 0.5 * (hessian + hessian.T)
 
 
-def _covariance(hessian: np.ndarray, sigma: float, names: tuple[str, ...], notes: list[str]) -> np.ndarray:
-    """Of the logarithms `[P, P]`, NaN for parameters that have no deviation; says in `notes` why.
+def _inverse(hessian: np.ndarray, names: tuple[str, ...], notes: list[str]) -> np.ndarray:
+    """Of the Hessian `[P, P]`, NaN for parameters that have no deviation; says in `notes` why.
 
     Those are held where they are, the others' deviations hold given that.
     """
     curvature = np.diag(hessian)
-    largest = np.nanmax(curvature, initial=0.0)
+    largest = np.nanmax(np.abs(curvature), initial=0.0)
     for k in range(len(names)):
         if notes[k]:
             continue
@@ -265,10 +279,9 @@ def _covariance(hessian: np.ndarray, sigma: float, names: tuple[str, ...], notes
         scale = np.sqrt(curvature[kept])
         values, vectors = np.linalg.eigh(hessian[np.ix_(kept, kept)] / np.outer(scale, scale))
         if values[0] > ALIKE:
-            covariance = np.full((len(names), len(names)), math.nan)
-            inverse = (vectors / values) @ vectors.T
-            covariance[np.ix_(kept, kept)] = sigma**2 * inverse / np.outer(scale, scale)
-            return covariance
+            inverse = np.full((len(names), len(names)), math.nan)
+            inverse[np.ix_(kept, kept)] = (vectors / values) @ vectors.T / np.outer(scale, scale)
+            return inverse
         together = [k for k, share in zip(kept, vectors[:, 0] ** 2, strict=True) if share > 0.1]
         for k in together:
             others = " and ".join(names[j] for j in together if j != k)

@@ -123,21 +123,31 @@ def test_a_simulation_that_fails_is_a_step_too_far(how):
     model = decay()
 
     def fragile(p):
-        if float(p[1]) < 0.65:
+        if float(p[1].detach()) < 0.5:
             if how == "error":
                 raise StepError("The step did not converge.")
             return model(p) * torch.nan
         return model(p)
 
     fit = identify(fragile, {"amplitude": 0.3, "rate": 1.5})
-    assert fit.failures > 0
+    assert 0 < fit.failures < 5
+    assert fit.converged
     assert np.allclose(fit.found, list(TRUTH.values()), rtol=1e-5)
     assert fit.identified.all()
 
 
+def test_a_search_that_failures_hold_up_says_that_it_has_not_converged():
+    model = decay()
+    fit = identify(lambda p: model(p) * (torch.nan if float(p[1].detach()) < 0.9 else 1.0), {"amplitude": 0.3, "rate": 1.5})
+    assert not fit.converged
+    assert not fit.identified[1]
+    assert fit.misfit < fit.start_misfit
+    assert fit.failures < 30
+
+
 def test_a_simulation_that_fails_beside_the_minimum_leaves_no_uncertainty():
     model = decay()
-    fit = identify(lambda p: model(p) * (torch.nan if float(p[1]) < 0.699 else 1.0), {"amplitude": 1.9, "rate": 0.75})
+    fit = identify(lambda p: model(p) * (torch.nan if float(p[1].detach()) < 0.699 else 1.0), {"amplitude": 1.9, "rate": 0.75})
     assert fit.found[1] == pytest.approx(0.7, rel=1e-4)
     assert "fails beside it" in fit.notes[1]
     assert math.isnan(fit.deviation[1])
