@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 
 from ..envs import make_task
-from ..envs.objective import GRADIENT_COST, TaskObjective, task_objective
+from ..envs.objective import TaskObjective, task_objective
 from ..optim.trajectory import Easing, Evaluation, Progress, optimize
+from ..optim.trajectory.objective import GRADIENT_COST
 from .contest import Run, arguments, contest, keep, own_tasks
 
 EXPAND: dict[str, Any] = {"expand_from": 0.4, "expand_by": 0.2, "expand_after": 1, "expand_below": 0.05}

@@ -10,8 +10,9 @@ from pliant.benchmarks.ablation import Counted, entrants, solve
 from pliant.benchmarks.contest import Run, contest, own_tasks
 from pliant.benchmarks.gradients import Agreement, agreements, bench
 from pliant.envs import make_task
-from pliant.envs.objective import GRADIENT_COST, task_objective
+from pliant.envs.objective import task_objective
 from pliant.optim.trajectory import Easing
+from pliant.optim.trajectory.objective import GRADIENT_COST
 
 # gradients
 

@@ -114,10 +114,8 @@ def optimize(
 
 def default_budget(task: Task, method: str) -> tuple[int | None, float | None]:
     """Iterations of Adam, or simulations of another method, where nobody says how many: those of the task, or as many as `ITERATIONS` cost."""
-    from ...envs.objective import GRADIENT_COST
-
     iterations = int(getattr(task, "iterations", ITERATIONS))
-    return (iterations, None) if method == "adam" else (None, GRADIENT_COST * iterations)
+    return (iterations, None) if method == "adam" else (None, task.gradient_cost * iterations)
 
 
 def _search(task: Task, result: Result, folder: RunFolder, resume: bool) -> OptimizeResult:
