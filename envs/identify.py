@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ModelError, OptionError, ShapeError, UnknownNameError
-from ..sim.core import State
+from ..sim.core import Outcome, State
 from ..sim.rollout import unroll
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ def residuals(
 ) -> Callable[[Tensor], Tensor]:
     """What `identify` is to make small: the markers that a simulation with parameters `[P]` gives, minus those seen, `[n]` [m].
 
-    Where an environment fails, all of it is NaN.
+    Where an environment fails, it raises a ModelError that says how.
 
     Args:
         task: that was observed.
@@ -72,7 +72,7 @@ def residuals(
         if name not in known:
             raise UnknownNameError(f"{task.name} has no parameter {name!r} to identify; there are {', '.join(known)}.")
     _check(task, seen)
-    batch, steps = seen.actions.shape[:2]
+    steps = int(seen.actions.shape[1])
     frames = torch.tensor(list(seen.steps))
 
     def remaining(values: Tensor) -> Tensor:
@@ -84,8 +84,10 @@ def residuals(
 
         played = unroll(advance, seen.start, steps, checkpoint=checkpoint)
         assert played.records is not None  # advance always records
-        if not bool(played.final.ok.all()):
-            return values.new_full((batch,), torch.nan)
+        for number, outcome in enumerate(played.final.outcomes()):
+            if outcome != Outcome.OK:
+                tried = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, values.tolist(), strict=True))
+                raise ModelError(f"With {tried} environment {number} ends as {outcome.name}; start from other values.")
         return (played.records[:, frames - 1] - seen.places).flatten()
 
     return remaining

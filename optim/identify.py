@@ -107,7 +107,7 @@ def identify(
     count = misfit.observations
     if noise is None and count <= len(names):
         raise OptionError(f"{count} observations do not tell {len(names)} parameters and their noise; give the noise, or observe more.")
-    done, converged = _minimised(misfit, z, limits, first, iterations, on_iteration)
+    done, converged = _minimised(misfit, z, limits, first, noise, iterations, on_iteration)
     value, slope, best = misfit.best
     sigma = noise if noise is not None else math.sqrt(2 * value / max(1, count - len(names)))
     notes = [""] * len(names)
@@ -155,7 +155,7 @@ class _Misfit:
             value = 0.5 * (remains * remains).sum()
             number = float(value.detach())
             if not math.isfinite(number):
-                raise OptionError("The simulation fails with the start values; choose others.")
+                raise OptionError("The residuals are not finite at the start values; choose others.")
             slope = torch.autograd.grad(value, place, allow_unused=True)[0] if value.requires_grad else None
             gradient = np.zeros(len(z)) if slope is None else slope.numpy().copy()
             if not np.isfinite(gradient).all():
@@ -196,6 +196,7 @@ def _minimised(
     z: np.ndarray,
     limits: list[tuple[float, float]],
     first: float,
+    noise: float | None,
     iterations: int,
     on_iteration: Callable[[int, float, np.ndarray], None] | None,
 ) -> tuple[int, bool]:
@@ -207,6 +208,9 @@ def _minimised(
         return 0, True
     # The first step of the method is as long as the gradient: with this scale at most half an e-fold.
     scale = max(first, 2 * float(np.linalg.norm(misfit.best[1])))
+
+    # A change of the misfit by sigma^2 / 2 is one standard deviation of a parameter: known noise ends the search far below that, not at zero.
+    least = max(1e-11, 1e-4 * (noise or 0.0) ** 2 / scale)
 
     def scaled(z: np.ndarray) -> tuple[float, np.ndarray]:
         value, slope = misfit.at(z)
@@ -225,7 +229,7 @@ def _minimised(
     while done < iterations and reach > SHORTEST:
         begin = misfit.best[2]
         lower, upper = np.maximum(low, begin - reach), np.minimum(high, begin + reach)
-        options = {"maxiter": iterations - done, "ftol": 1e-11, "gtol": 1e-9}
+        options = {"maxiter": iterations - done, "ftol": least, "gtol": 1e-9}
         try:
             result = minimize(
                 scaled, begin, jac=True, method="L-BFGS-B", bounds=list(zip(lower, upper, strict=True)), callback=watch, options=options
