@@ -229,7 +229,7 @@ def _minimised(
     while done < iterations and reach > SHORTEST:
         begin = misfit.best[2]
         lower, upper = np.maximum(low, begin - reach), np.minimum(high, begin + reach)
-        options = {"maxiter": iterations - done, "ftol": least, "gtol": 1e-9}
+        options = {"maxiter": iterations - done, "ftol": least, "gtol": 1e-9, "maxls": 10}
         try:
             result = minimize(
                 scaled, begin, jac=True, method="L-BFGS-B", bounds=list(zip(lower, upper, strict=True)), callback=watch, options=options
@@ -276,7 +276,7 @@ def _inverse(hessian: np.ndarray, names: tuple[str, ...], notes: list[str]) -> n
         if math.isnan(curvature[k]):
             notes[k] = f"{NOT_IDENTIFIABLE}: the simulation fails beside it"
         elif abs(curvature[k]) <= UNSEEN * largest or largest == 0:
-            notes[k] = f"{NOT_IDENTIFIABLE}: it has no effect on it"
+            notes[k] = f"{NOT_IDENTIFIABLE}: it has no effect where it was found"
         elif curvature[k] < 0:
             notes[k] = f"{NOT_IDENTIFIABLE}: the misfit has no minimum there"
     while kept := [k for k in range(len(names)) if not notes[k]]:

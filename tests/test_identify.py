@@ -91,7 +91,7 @@ def test_what_has_no_effect_is_said_not_to_be_identifiable():
     model = decay(noise=0.01)
     fit = identify(lambda p: model(p[:2]), {**START, "colour": 3.0}, noise=0.01)
     assert fit.notes[:2] == ("", "")
-    assert fit.notes[2] == f"{NOT_IDENTIFIABLE}: it has no effect on it"
+    assert fit.notes[2] == f"{NOT_IDENTIFIABLE}: it has no effect where it was found"
     assert math.isnan(fit.deviation[2])
     assert fit.found[2] == pytest.approx(3.0, rel=1e-12)
     assert np.allclose(fit.deviation[:2], identify(model, START, noise=0.01).deviation, rtol=1e-3)
@@ -276,7 +276,7 @@ def test_a_yield_curvature_is_not_identifiable_where_nothing_yields():
     task, states, actions = pressed()
     seen = Observation(states[0], actions[:, :2], [2], task.markers(states[2])[:, None])
     fit = identify(residuals(task, seen, ["yield_curvature"]), {"yield_curvature": 90.0}, noise=1e-5)
-    assert fit.notes == (f"{NOT_IDENTIFIABLE}: it has no effect on it",)
+    assert fit.notes == (f"{NOT_IDENTIFIABLE}: it has no effect where it was found",)
     assert fit.simulations == 3
 
 
