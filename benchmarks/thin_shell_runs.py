@@ -155,7 +155,7 @@ def _watcher(task: Task, start: float) -> Any:
             self.gained, self.most = 0.0, -math.inf
 
         def _on_step(self) -> bool:
-            taken = np.clip(self.locals.get("clipped_actions", self.locals.get("actions")), -1, 1)
+            taken: np.ndarray = self.locals["clipped_actions" if "clipped_actions" in self.locals else "actions"]
             self.episode.append(torch.as_tensor(taken[0], dtype=task.dtype))
             self.gained += float(self.locals["rewards"][0])
             if self.locals["dones"][0]:

@@ -305,7 +305,9 @@ class _Run:
             self.count()
             self.factorizations += 1
             factor = at.factor()
-            direction = None if factor is None else self.correction(factor, at)
+            if factor is None:
+                break
+            direction = self.correction(factor, at)
             if direction is None:
                 break
             self.u = at.u
