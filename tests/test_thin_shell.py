@@ -9,11 +9,10 @@ import pytest
 from pliant.benchmarks import thin_shell, thin_shell_runs
 from pliant.benchmarks.thin_shell import Plan, gains, page
 from pliant.benchmarks.thin_shell_runs import METHODS, Outcome, best_actions, read_outcome, run_folder, run_methods
-from pliant.envs import make_task, register_task
+from pliant.envs import make_task
 from pliant.envs.objective import task_objective
 
-register_task("pliant/Toy-v0", "toy:Reach")
-TOY = "pliant/Toy-v0"
+TOY = "toy:Reach"
 
 
 @pytest.mark.parametrize("method", [*METHODS, "ppo", "sac"])
