@@ -99,18 +99,26 @@ def page(plan: Plan, folder: Path, pictures: str | None) -> str:
         pictures: relative path of the folder with loss curves and films; None: there are none.
     """
     several = ", ".join(map(_short, SEVERAL))
+    options = f" --seeds {plan.seeds}" * (plan.seeds != 3) + " --no-learners" * (not plan.learners)
     lines = [
         "# Tasks on thin sheets: methods at equal numbers of simulations",
         "",
-        "`python -m pliant.benchmarks.thin_shell --out docs/results/thin-shell.md`",
+        f"`python -m pliant.benchmarks.thin_shell --simulations {plan.simulations:g}{options} --out docs/results/thin-shell.md`",
         f"{machine('stable-baselines3')} Preset `small`, one thread a run.",
         "",
         f"Every run may cost {plan.simulations:g} simulations of the whole horizon; a gradient counts as 1.5. Optimizers start from the task's "
-        f"initial actions; their options are the defaults, but for populations of 8. {plan.seeds} seeds for {several}, one for the rest. "
-        "Learners (stable-baselines3, default options) get as many steps, start from nothing, and are judged by the best episode on the way; "
-        "the loss of the policy at the end is in brackets. `gain` is by how much the loss fell, as a share of the largest fall; `skipped` "
-        "counts evaluations that failed.",
+        "initial actions; their options are the defaults, but for populations of 8. "
+        + (f"{plan.seeds} seeds for {several}, one for the rest. " if plan.seeds > 1 else "One seed. ")
+        + "`gain` is by how much the loss fell, as a share of the largest fall; `skipped` counts evaluations that failed.",
         "",
+    ]
+    if plan.learners:
+        lines += [
+            "Learners (stable-baselines3, default options) get as many steps, start from nothing, and are judged by the best episode on the way; "
+            "the loss of the policy at the end is in brackets.",
+            "",
+        ]
+    lines += [
         "| task | method | start | best: mean (least to most) | gain | simulations | skipped | seconds |",
         "|---|---|---|---|---|---|---|---|",
     ]
@@ -192,6 +200,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="four tasks, one seed, 4 simulations: to see that it works")
     parser.add_argument("--simulations", type=float, default=25.0, help="of each run")
+    parser.add_argument("--seeds", type=int, default=3, help="of the tasks that have several")
+    parser.add_argument("--no-learners", action="store_true", help="leave out ppo and sac")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes at a time")
     parser.add_argument("--folder", type=Path, default=None, help="where the runs are kept; runs/thin-shell or runs/thin-shell-quick")
     parser.add_argument("--out", type=Path, default=None, help="the page; its pictures go into a folder of that name beside it")
@@ -199,7 +209,7 @@ def main() -> int:
     plan = (
         Plan([*SEVERAL[:3], "pliant/Bouncing-v0"], 1, 4, learners=False)
         if given.quick
-        else Plan(sheet_tasks(), 3, given.simulations, learners=True)
+        else Plan(sheet_tasks(), given.seeds, given.simulations, learners=not given.no_learners)
     )
     folder = given.folder or Path("runs") / ("thin-shell-quick" if given.quick else "thin-shell")
     failed = run_all(plan, folder, given.workers)

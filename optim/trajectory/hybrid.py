@@ -89,7 +89,8 @@ class Hybrid(Method):
 
     Each has a rate: by how much a slice of it lowered the best loss, for each simulation that it cost, averaged over its slices with
     weights that halve. The next slice goes to the better rate, after `PATIENCE` slices of the one to the other. Adam begins,
-    and CMA-ES is first tried when Adam's rate has `FADED`: where gradients lead on, a small budget is theirs.
+    and CMA-ES is first tried when Adam's rate has `FADED`: where gradients lead on, a small budget is theirs. Of no more unknowns than a
+    population has candidates, one population sees much, and is the first slice.
 
     Adam moves the knots of the problem, by default one a step. CMA-ES moves `few_knots`, straight lines between them, around the best
     sequence: what they cannot express of it is kept. What Adam found is injected into the next population, by least squares; what CMA-ES
@@ -116,7 +117,9 @@ class Hybrid(Method):
         self.new_for_adam = self.new_for_cma = False
         self.barren = 0
         self.adam = Adam(problem, options.adam())
-        self.cma = CmaEs(self._coarse(), options.cma(self.matrix.shape[1] * width))
+        unknowns = self.matrix.shape[1] * width
+        self.cma = CmaEs(self._coarse(), options.cma(unknowns))
+        self.few = unknowns <= self.cma.demand[0]
 
     @property
     def demand(self) -> tuple[int, int]:
@@ -172,7 +175,7 @@ class Hybrid(Method):
 
     def _next(self) -> int:
         """The arm that gets the next slice."""
-        if not self._descends():
+        if not self._descends() or (self.few and math.isinf(self.rates[SAMPLE])):
             return SAMPLE
         if self.cma.finished:
             return DESCEND
