@@ -96,7 +96,8 @@ class Hybrid(Method):
     sequence: what they cannot express of it is kept. What Adam found is injected into the next population, by least squares; what CMA-ES
     found Adam starts from anew.
 
-    A slice of Adam that lowers nothing is answered as a failure is: it goes back to its best and halves the learning rate.
+    A slice of Adam that lowers nothing is answered as a failure is, it goes back to its best and halves the learning rate; the next slice is
+    CMA-ES's.
 
     Where the loss has no gradient, or `GIVE_UP` slices of Adam in a row found no finite one, CMA-ES goes on alone. While nothing was
     good it is alone as well.
@@ -182,6 +183,8 @@ class Hybrid(Method):
         other = SAMPLE if self.turn == DESCEND else DESCEND
         if self.turn == DESCEND and self.waited < PATIENCE and math.isinf(self.rates[SAMPLE]) and self.rate >= FADED * self.peak > 0:
             return DESCEND
+        if self.turn == DESCEND and self.rate <= 0:  # a slice that lowered nothing
+            return SAMPLE
         return other if self.waited >= PATIENCE or self.rates[other] >= self.rates[self.turn] else self.turn
 
     def _begin(self) -> None:
