@@ -106,7 +106,7 @@ def check_designs(task, tolerance):
     assert float(errors.max()) < tolerance, (errors, expected)
 
 
-def check_gradient(task, tolerance):
+def check_gradient(task, tolerance, step=1e-5):
     """The gradient of the loss in eight random directions, beside central differences; of a design, at several points."""
     if task.horizon == 1:
         check_designs(task, tolerance)
@@ -118,7 +118,6 @@ def check_gradient(task, tolerance):
     (grad,) = torch.autograd.grad(played.loss.sum(), actions)
     draw = torch.Generator().manual_seed(5)
     directions = torch.randn(8, *start.shape[1:], generator=draw, dtype=torch.float64)
-    step = 1e-5
     with torch.no_grad():
         ends = task.rollout(torch.cat([start + step * directions, start - step * directions]).clamp(-1, 1))
     assert bool(ends.ok.all())
@@ -136,7 +135,8 @@ def test_the_gradient_of_the_loss_agrees_with_central_differences(name):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", TASKS)
 def test_the_gradient_through_a_whole_small_episode_agrees_with_central_differences(name):
-    check_gradient(make_task(name), 1e-3)
+    # In PickFolding's step 33 the sheet snaps to another equilibrium, 0.2 mm away, within 1e-5 of these actions; the losses differ by 3e-9 then.
+    check_gradient(make_task(name), 1e-3, step=1e-6 if name == "pliant/PickFolding-v0" else 1e-5)
 
 
 @pytest.mark.parametrize("name", TASKS)
