@@ -12,7 +12,7 @@ from typing_extensions import override
 from ...errors import ModelError
 from .domain import Domain
 from .equation import Evolution, Oscillation, Steady
-from .operators import Coefficient, Mean, Scheme, advection, diffusion, divergence, face_states
+from .operators import Coefficient, Mean, Scheme, advection, diffusion, divergence, face_states, face_steps, face_values
 
 Parameter = float | Tensor
 """A number, a scalar tensor, `[B]`, or `[B or 1, *shape]`."""
@@ -208,10 +208,10 @@ class Burgers(Diffusive):
     def rhs(self, u: Tensor, time: Any) -> Tensor:
         total = super().rhs(u, time)
         for axis in range(self.domain.grid.dimension):
-            l, r = face_states(u, axis, self.domain, time, limited=self.scheme == "limited")
-            if self.scheme == "central":
-                flux = (l * l + l * r + r * r) / 6
+            if self.scheme == "central":  # l^2 + l r + r^2 = 3 m^2 + d^2 / 4 with mean m and difference d
+                flux = face_values(u, axis, self.domain, time) ** 2 / 2 + face_steps(u, axis, self.domain) ** 2 / 24
             else:
+                l, r = face_states(u, axis, self.domain, time, limited=self.scheme == "limited")
                 flux = torch.maximum(l.clamp(min=0) ** 2, r.clamp(max=0) ** 2) / 2
             total = total - divergence(flux, axis, self.domain)
         return total

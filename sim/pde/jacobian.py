@@ -91,6 +91,18 @@ class Stencil:
                 found.append(g[:, :, gather].reshape(len(u), -1))
         return torch.cat(found, 1)
 
+    @functools.cached_property
+    def diagonals(self) -> tuple[list[Tensor], list[Tensor]]:
+        """Where in `entries` the lower, middle and upper diagonal of a tridiagonal matrix lie, by rows `[cells]`; and those of its transpose."""
+        found: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for into, one, other in ((found[0], self.rows, self.columns), (found[1], self.columns, self.rows)):
+            for d in (-1, 0, 1):
+                index = np.full(self.cells, len(self.rows))
+                chosen = np.flatnonzero(other - one == d)
+                index[one[chosen]] = chosen
+                into.append(torch.from_numpy(index))
+        return found
+
     def check(self, pullback: Pullback, values: Tensor) -> None:
         """Raises ModelError if rows look further than the reach, since their entries are then wrong."""
         u = pullback.at

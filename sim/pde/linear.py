@@ -67,14 +67,11 @@ class Tridiagonal:
         if check:
             pattern.check(pullback, entries)
         self.scale = entries.abs().amax(1)
-        # bands[d][:, i] is the entry of row i and column i + d, and columns[d][:, i] that of column i and row i + d.
-        self._bands = [torch.zeros_like(u) for _ in range(3)]
-        self._columns = [torch.zeros_like(u) for _ in range(3)]
-        rows, places = torch.from_numpy(pattern.rows), torch.from_numpy(pattern.columns)
-        for d in (-1, 0, 1):
-            chosen = places - rows == d
-            self._bands[d + 1][:, rows[chosen]] = entries[:, chosen]
-            self._columns[1 - d][:, places[chosen]] = entries[:, chosen]
+        # An index past the end stands for an entry that there is not; it finds the zero that is put there.
+        padded = torch.nn.functional.pad(entries, (0, 1))
+        by_row, by_column = pattern.diagonals
+        self._bands = [padded[:, index] for index in by_row]
+        self._columns = [padded[:, index] for index in by_column]
 
     def solve(self, right: Tensor) -> Tensor:
         """J^-1 right."""

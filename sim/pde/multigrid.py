@@ -20,7 +20,7 @@ from ..core import Outcome
 from ..runtime import start
 from .domain import Domain
 from .implicit import attach
-from .operators import Coefficient, Diffuse, Mean, conductances, diffusion
+from .operators import Coefficient, Diffuse, Mean, conductances, diffusion, on_faces
 
 COARSEST = 64
 """Cells below which the matrix is inverted."""
@@ -265,7 +265,7 @@ def solve_elliptic(
 def elliptic_multigrid(alpha: float | Tensor, coefficient: Coefficient, domain: Domain, field: Tensor, mean: Mean = "arithmetic") -> Multigrid:
     """The hierarchy for alpha - div(coefficient grad) on fields like `field` `[B, ..., *shape]`; alpha is spread already."""
     with torch.no_grad():
-        faces, factor = conductances(coefficient, domain, field, mean)
+        faces, factor = on_faces(coefficient, domain, field, mean)
         factor = torch.as_tensor(factor, dtype=field.dtype, device=field.device)
         d, lead = domain.grid.dimension, field.shape[: field.ndim - domain.grid.dimension]
         alpha = torch.as_tensor(alpha, dtype=field.dtype, device=field.device)
@@ -275,7 +275,7 @@ def elliptic_multigrid(alpha: float | Tensor, coefficient: Coefficient, domain: 
             count = lead if any(n > 1 for n in x.shape[: len(lead)]) else [1] * len(lead)
             return x.expand(*count, *shape).reshape(-1, *shape)
 
-        shaped = [flat(k * factor, domain.grid.face_shape(axis)) for axis, k in enumerate(faces)]
+        shaped = [flat(k * factor, domain.grid.face_shape(axis)) for axis, k in enumerate(conductances(faces, domain, field))]
         return Multigrid(flat(alpha, domain.grid.shape), shaped, domain.periodic)
 
 

@@ -95,50 +95,72 @@ def face_means(cells: Tensor, domain: Domain, mean: Mean = "arithmetic") -> tupl
 
     Args:
         cells: `[..., *shape]`.
-        domain: where; a face of a wall takes the value of its cell.
-        mean: of the two cells of a face. The harmonic mean is that of layers in series, and zero where one of them is zero.
+        domain: where.
+        mean: "arithmetic", for coefficients that vary smoothly; faces of walls then get the line through the two next cells, but at least half and
+            at most twice what the first has. "harmonic", for media that fill whole cells: layers in series, zero where one of them is zero; a
+            wall's face has what its cell has.
 
     Returns:
         One array `[..., *face_shape]` for every axis.
     """
+    if mean not in ("arithmetic", "harmonic"):
+        raise ModelError(f"The mean is {mean!r}; it must be 'arithmetic' or 'harmonic'.")
     found = []
-    d = domain.grid.dimension
-    for axis in range(d):
-        low, high = _neighbours(cells, axis - d, domain.periodic[axis])
-        if mean == "arithmetic":
-            found.append((low + high) / 2)
+    for axis, n in enumerate(domain.grid.shape):
+        dim = axis - domain.grid.dimension
+        first, last = cells.narrow(dim, 0, 1), cells.narrow(dim, n - 1, 1)
+        inner = _mean(cells.narrow(dim, 0, n - 1), cells.narrow(dim, 1, n - 1), mean)
+        if domain.periodic[axis]:
+            below = above = _mean(last, first, mean)
         elif mean == "harmonic":
-            total = low + high
-            found.append(2 * low * high / torch.where(total == 0, 1.0, total))
+            below, above = first, last
         else:
-            raise ModelError(f"The mean is {mean!r}; it must be 'arithmetic' or 'harmonic'.")
+            below, above = (
+                torch.minimum(torch.maximum(1.5 * near - 0.5 * next_one, 0.5 * near), 2 * near)
+                for near, next_one in ((first, cells.narrow(dim, 1, 1)), (last, cells.narrow(dim, n - 2, 1)))
+            )
+        found.append(torch.cat([below, inner, above], dim))
     return tuple(found)
 
 
-def conductances(coefficient: Coefficient, domain: Domain, field: Tensor, mean: Mean = "arithmetic") -> tuple[list[Tensor], Any]:
-    """What `Diffuse` takes for div(coefficient grad u), and a factor that is left.
+def _mean(a: Tensor, b: Tensor, mean: Mean) -> Tensor:
+    if mean == "arithmetic":
+        return (a + b) / 2
+    total = a + b
+    return 2 * a * b / torch.where(total == 0, 1.0, total)
 
-    Returns:
-        Conductances `[..., *face_shape]` [1/s] of every axis, in which those of walls say what flows to a wall whose c is zero; and the factor, 1 unless
-        the coefficient is a number or one for each environment.
+
+def on_faces(coefficient: Coefficient, domain: Domain, field: Tensor, mean: Mean = "arithmetic") -> tuple[list[Any], Any]:
+    """A coefficient on the faces of every axis, `[..., *face_shape]`, and a factor that is left.
+
+    Where the coefficient is a number, or one for each environment, it is the factor, and the faces are None.
     """
     if isinstance(coefficient, tuple):
-        faces = [
-            domain.spread(f"The coefficient on faces across axis {axis}", k, field, domain.grid.face_shape(axis))
-            for axis, k in enumerate(coefficient)
-        ]
-        if len(faces) != domain.grid.dimension:
-            raise ModelError(f"There are coefficients on faces of {len(faces)} axes; the grid has {domain.grid.dimension}.")
-    else:
-        cells = domain.spread("The coefficient of diffusion", coefficient, field)
-        if _uniform(cells, domain):
-            if domain.plain_sides:
-                key = ("unit", field.dtype, field.device)
-                return domain.keep(key, lambda: _with_walls(_unit_faces(domain, field), domain, field)), cells
-            return _with_walls(_unit_faces(domain, field), domain, field), cells
-        assert isinstance(cells, Tensor)
-        faces = list(face_means(cells, domain, mean))
-    return _with_walls(faces, domain, field), 1.0
+        if len(coefficient) != domain.grid.dimension:
+            raise ModelError(f"There are coefficients on faces of {len(coefficient)} axes; the grid has {domain.grid.dimension}.")
+        name = "The coefficient on faces across axis"
+        return [domain.spread(f"{name} {a}", k, field, domain.grid.face_shape(a)) for a, k in enumerate(coefficient)], 1.0
+    cells = domain.spread("The coefficient of diffusion", coefficient, field)
+    if _uniform(cells, domain):
+        return [None] * domain.grid.dimension, cells
+    assert isinstance(cells, Tensor)
+    return list(face_means(cells, domain, mean)), 1.0
+
+
+def conductances(faces: Sequence[Any], domain: Domain, field: Tensor) -> list[Tensor]:
+    """What `Diffuse` takes, `[..., *face_shape]` [1/s]: coefficients over h^2, closed by the mask, those of walls times the w of `side_factors`.
+
+    Args:
+        faces: what `on_faces` returns; None is 1 everywhere.
+        domain: where.
+        field: gives dtype, device and batch.
+    """
+    if faces[0] is None and domain.plain_sides:
+        unit = [field.new_ones(1, *domain.grid.face_shape(axis)) for axis in range(domain.grid.dimension)]
+        return domain.keep(("unit", field.dtype, field.device), lambda: _with_walls(unit, domain, field))
+    return _with_walls(
+        [field.new_ones(1, *domain.grid.face_shape(axis)) if k is None else k for axis, k in enumerate(faces)], domain, field
+    )
 
 
 def diffusion(u: Tensor, coefficient: Coefficient, domain: Domain, time: Any = 0.0, mean: Mean = "arithmetic") -> Tensor:
@@ -153,16 +175,21 @@ def diffusion(u: Tensor, coefficient: Coefficient, domain: Domain, time: Any = 0
     """
     domain.check("The field", u)
     start(u.device)
-    k, factor = conductances(coefficient, domain, u, mean)
+    faces, factor = on_faces(coefficient, domain, u, mean)
+    k = conductances(faces, domain, u)
     d, lead = domain.grid.dimension, u.shape[: u.ndim - domain.grid.dimension]
     flat = [(x if _batch_major(x, lead) else x.expand(*lead, *x.shape[-d:])).reshape(-1, *x.shape[-d:]) for x in k]
     out = Diffuse.apply(u.reshape(-1, *u.shape[-d:]), domain.periodic, *flat).view(u.shape)
+    inside = domain.inside(u)
     for axis, end, face in _walls(domain):
-        w, s = domain.side_factors(axis, end, u, time)
+        _, s = domain.side_factors(axis, end, u, time)
         if not isinstance(s, Tensor) and s == 0.0:
             continue
-        # The conductance of the wall holds the factor w already; where w is zero it holds nothing, so it comes from the coefficient.
-        layer = _wall_layer(coefficient, domain, u, axis, end, mean) * (s / domain.grid.spacing[axis] ** 2)
+        layer = s / domain.grid.spacing[axis] ** 2
+        if faces[axis] is not None:
+            layer = layer * faces[axis].narrow(axis - d, end * domain.grid.shape[axis], 1)
+        if inside is not None:
+            layer = layer * inside.narrow(axis, face, 1)
         out.narrow(axis - d, face, 1).add_(layer)
     return out if isinstance(factor, float) and factor == 1.0 else out * factor
 
@@ -208,6 +235,15 @@ def face_values(u: Tensor, axis: int, domain: Domain, time: Any = 0.0) -> Tensor
     return torch.cat([below, inner, above], dim)
 
 
+def face_steps(u: Tensor, axis: int, domain: Domain) -> Tensor:
+    """The difference of the two cells of every face across `axis` `[B, ..., *face_shape]`, zero on walls."""
+    dim, n = axis - domain.grid.dimension, domain.grid.shape[axis]
+    inner = u.narrow(dim, 1, n - 1) - u.narrow(dim, 0, n - 1)
+    seam = u.narrow(dim, 0, 1) - u.narrow(dim, n - 1, 1)
+    seam = seam if domain.periodic[axis] else torch.zeros_like(seam)
+    return torch.cat([seam, inner, seam], dim)
+
+
 def face_states(u: Tensor, axis: int, domain: Domain, time: Any = 0.0, limited: bool = False) -> tuple[Tensor, Tensor]:
     """The field just below and just above every face across `axis` `[B, ..., *face_shape]`; beyond a wall it is the value on the wall."""
     dim, n = axis - domain.grid.dimension, domain.grid.shape[axis]
@@ -241,13 +277,6 @@ def gradient(u: Tensor, axis: int, domain: Domain, time: Any = 0.0) -> Tensor:
     return (step.narrow(dim, 0, n) + step.narrow(dim, 1, n)) / (2 * domain.grid.spacing[axis])
 
 
-def _neighbours(cells: Tensor, dim: int, wrapped: bool) -> tuple[Tensor, Tensor]:
-    """The cells below and above every face; at a wall both are the one cell that is there."""
-    n = cells.shape[dim]
-    first, last = cells.narrow(dim, 0, 1), cells.narrow(dim, n - 1, 1)
-    return torch.cat([last if wrapped else first, cells], dim), torch.cat([cells, first if wrapped else last], dim)
-
-
 def _beyond(u: Tensor, axis: int, domain: Domain, time: Any) -> tuple[Tensor, Tensor]:
     """What lies below the first face and above the last one: the cells of the other end, or the values on the walls."""
     dim, n = axis - domain.grid.dimension, domain.grid.shape[axis]
@@ -275,10 +304,6 @@ def _uniform(value: float | Tensor, domain: Domain) -> bool:
     return not isinstance(value, Tensor) or value.ndim < d or value.shape[value.ndim - d :].numel() == 1
 
 
-def _unit_faces(domain: Domain, field: Tensor) -> list[Tensor]:
-    return [field.new_ones(1, *domain.grid.face_shape(axis)) for axis in range(domain.grid.dimension)]
-
-
 def _walls(domain: Domain) -> list[tuple[int, int, int]]:
     """Axis, end and inner cell of every side that is a wall."""
     n = domain.grid.shape
@@ -299,21 +324,6 @@ def _with_walls(faces: Sequence[Any], domain: Domain, field: Tensor) -> list[Ten
             k = torch.cat([part.expand(*size, *part.shape[dim:]) for part in (ends[0], inner, ends[1])], dim)
         found.append(k)
     return found
-
-
-def _wall_layer(coefficient: Any, domain: Domain, field: Tensor, axis: int, end: int, mean: Mean) -> Any:
-    """The coefficient on the faces of a side, closed by the mask; 1 where it is a factor that `conductances` leaves."""
-    dim, n = axis - domain.grid.dimension, domain.grid.shape[axis]
-    layer: Any = 1.0
-    if isinstance(coefficient, tuple):
-        shape = domain.grid.face_shape(axis)
-        layer = domain.spread("The coefficient", coefficient[axis], field, shape).narrow(dim, end * n, 1)  # type: ignore[union-attr]
-    else:
-        cells = domain.spread("The coefficient", coefficient, field)
-        if not _uniform(cells, domain):
-            layer = cells.narrow(dim, end * (n - 1), 1)
-    inside = domain.inside(field)
-    return layer if inside is None else layer * inside.narrow(dim, end * (n - 1), 1)
 
 
 def _batch_major(k: Tensor, lead: Sequence[int]) -> bool:
