@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 
 __all__ = ["SOLVERS", "solver_class"]
 
-SOLVERS: dict[str, str] = {"mpm": "pliant.sim.mpm:MpmSolver", "solid": "pliant.sim.solid:SolidSolver"}
+SOLVERS: dict[str, str] = {
+    "mpm": "pliant.sim.mpm:MpmSolver",
+    "solid": "pliant.sim.solid:SolidSolver",
+    "pde": "pliant.sim.pde:PdeSolver",
+}
 """Where the class of every solver lies, "module:Class", by the solver's name."""
 
 

@@ -11,9 +11,28 @@ from torch import Tensor
 
 from ..sim.core import Outcome
 from ..sim.pde import (
-    AdvectionDiffusion, AllenCahn, Burgers, DiffusionSorption, Dirichlet, Domain, Equation, Evolution, FisherKolmogorov, Grid, Heat, Neumann,
-    Oscillation, PdeControl, PdeModel, PdeSolver, Periodic, Poisson, Robin, Wave, linearizer, solve_steady,
-)  # fmt: skip
+    AdvectionDiffusion,
+    AllenCahn,
+    Burgers,
+    DiffusionSorption,
+    Dirichlet,
+    Domain,
+    Equation,
+    Evolution,
+    FisherKolmogorov,
+    Grid,
+    Heat,
+    Oscillation,
+    PdeControl,
+    PdeModel,
+    PdeSolver,
+    Periodic,
+    Poisson,
+    Robin,
+    Wave,
+    linearizer,
+    solve_steady,
+)
 from ..sim.rollout import rollout
 from .case import Measured, case, require_choice, require_range
 

@@ -12,9 +12,24 @@ from typing_extensions import override
 
 from ..sim.core import Outcome
 from ..sim.pde import (
-    AdvectionDiffusion, AllenCahn, Burgers, DiffusionSorption, Dirichlet, Domain, Equation, FisherKolmogorov, Grid, Heat, Oscillation, PdeModel,
-    PdeSolver, Poisson, Robin, Wave, solve_steady,
-)  # fmt: skip
+    AdvectionDiffusion,
+    AllenCahn,
+    Burgers,
+    DiffusionSorption,
+    Dirichlet,
+    Domain,
+    Equation,
+    FisherKolmogorov,
+    Grid,
+    Heat,
+    Oscillation,
+    PdeModel,
+    PdeSolver,
+    Poisson,
+    Robin,
+    Wave,
+    solve_steady,
+)
 from .case import Check, Measured, case, require_choice, require_range
 from .pde_solutions import advance
 
@@ -81,11 +96,11 @@ def _forcing(name: str, domain: Domain, time: float) -> Tensor:
 
 @case("pde.convergence", source="Method of manufactured solutions; Roache 2002", tolerance=0.1)
 def convergence(equation: str = "heat", n: int = 32) -> Measured:
-    """The order in h and dt together, on n, 2 n and 4 n cells, of one axis with u given (and changing) on the left and a Robin condition on the right.
+    """The order in h and dt together, on one axis where u is given (and changes) on the left and a Robin condition on the right.
 
     Args:
         equation: poisson, heat (k depends on u), advection_diffusion, upwind, limited, burgers, allen_cahn, fisher, diffusion_sorption, wave.
-        n: cells of the coarsest grid.
+        n: cells of the coarsest of three grids, each of twice the cells of the one before.
 
     Returns:
         The order between the two finer grids; the reference is 2, and 1 of "upwind". Steps are Crank-Nicolson's or leapfrog's with dt = h.

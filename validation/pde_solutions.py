@@ -10,9 +10,24 @@ from torch import Tensor
 
 from ..sim.core import Outcome
 from ..sim.pde import (
-    Burgers, Dirichlet, DiffusionSorption, Domain, FisherKolmogorov, Grid, Neumann, PdeModel, PdeSolver, PdeState, Periodic, Poisson, Robin,
-    Wave, solve_elliptic, solve_steady,
-)  # fmt: skip
+    Burgers,
+    DiffusionSorption,
+    Dirichlet,
+    Domain,
+    FisherKolmogorov,
+    Grid,
+    Neumann,
+    PdeModel,
+    PdeSolver,
+    PdeState,
+    Periodic,
+    Poisson,
+    Robin,
+    Wave,
+    solve_elliptic,
+    solve_steady,
+)
+from ..sim.pde.boundary import Condition
 from .case import Check, Measured, case, require_choice, require_range
 
 SORPTION = {0.05: 0.904374, 0.1: 0.811117, 0.2: 0.634328, 0.3: 0.478005, 0.5: 0.245639, 0.9: 0.032271, 0.99: 0.003446}
@@ -72,7 +87,9 @@ def poisson(n: int = 64, linear: str = "multigrid") -> Measured:
     return Measured(ratio - 1, expected, abs(ratio - 1 - expected) / expected, [shape])
 
 
-@case("pde.wave", source="The dispersion of leapfrog: sin(omega dt / 2) = c dt sqrt(lambda) / 2; Strikwerda 2004, section 8.2", tolerance=1e-9)
+@case(
+    "pde.wave", source="The dispersion of leapfrog: sin(omega dt / 2) = c dt sqrt(lambda) / 2; Strikwerda 2004, section 8.2", tolerance=1e-9
+)
 def wave(n: int = 32, dimension: int = 2, courant: float = 0.5, periods: float = 2.3) -> Measured:
     """A standing wave between walls that hold it, against the frequency of the difference equation.
 
@@ -144,7 +161,11 @@ def cole_hopf(x: np.ndarray, time: float, viscosity: float) -> np.ndarray:
     return -(np.sin(math.pi * places) * weight).sum(1) / weight.sum(1)
 
 
-@case("pde.fisher_front", source="Ablowitz and Zeppetella 1979; Bramson 1983 and Ebert and van Saarloos 2000 for the pulled front", tolerance=0.08)
+@case(
+    "pde.fisher_front",
+    source="Ablowitz and Zeppetella 1979; Bramson 1983 and Ebert and van Saarloos 2000 for the pulled front",
+    tolerance=0.08,
+)
 def fisher_front(kind: str = "exact", n: int = 100, growth: float = 1.0, diffusivity: float = 1.0) -> Measured:
     """Fronts of u_t = D u_xx + rho u (1 - u).
 
@@ -256,7 +277,8 @@ def multigrid(n: int = 128, contrast: float = 10.0, sides: str = "walls") -> Mea
         draw = torch.Generator().manual_seed(1)
         patches = torch.where(torch.rand(1, cells // 8, cells // 8, generator=draw) < 0.5, 1.0, contrast).double()
         coefficient = patches.repeat_interleave(8, 1).repeat_interleave(8, 2)
-        domain = Domain(Grid((cells, cells)), {"walls": Dirichlet(0.0), "closed": Neumann(), "periodic": Periodic()}[sides])
+        condition: Condition = Dirichlet(0.0) if sides == "walls" else Neumann() if sides == "closed" else Periodic()
+        domain = Domain(Grid((cells, cells)), condition)
         f = torch.randn(1, cells, cells, generator=draw, dtype=torch.float64)
         f = f - f.mean()
         matrix = elliptic_multigrid(0.0, coefficient, domain, f)

@@ -17,7 +17,7 @@ from .domain import Domain
 from .operators import Coefficient
 
 
-class Equation(ABC):
+class Equation:
     """An equation on a domain. Subclass `Steady`, `Evolution` or `Oscillation`.
 
     Args:
@@ -45,7 +45,7 @@ class Equation(ABC):
         return residual if inside is None else torch.where(self.domain.mask, residual, field)  # type: ignore[arg-type]
 
 
-class Steady(Equation):
+class Steady(Equation, ABC):
     """0 = rhs(u)."""
 
     @abstractmethod
@@ -57,7 +57,7 @@ class Steady(Equation):
         return self._masked(self.rhs(u), u)
 
 
-class Evolution(Equation):
+class Evolution(Equation, ABC):
     """du/dt = rhs(u, t)."""
 
     @abstractmethod
@@ -104,7 +104,7 @@ class Evolution(Equation):
         return self.residual(levels[:, 1:], levels[:, :-1], dt, time, theta)
 
 
-class Oscillation(Equation):
+class Oscillation(Equation, ABC):
     """d2u/dt2 = rhs(u, t)."""
 
     @abstractmethod
@@ -134,7 +134,9 @@ class Oscillation(Equation):
 def _check_levels(domain: Domain, levels: Tensor, least: int) -> None:
     domain.check("The space-time array", levels)
     if levels.ndim != domain.grid.dimension + 2 or levels.shape[1] < least:
-        raise ShapeError(f"The space-time array has shape {tuple(levels.shape)}; it must be [B, T + 1, *{domain.grid.shape}], {least} levels or more.")
+        raise ShapeError(
+            f"The space-time array has shape {tuple(levels.shape)}; it must be [B, T + 1, *{domain.grid.shape}], {least} levels or more."
+        )
 
 
 def _times(domain: Domain, levels: Tensor, count: int, start: float, dt: float) -> Tensor:

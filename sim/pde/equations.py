@@ -281,12 +281,8 @@ class DiffusionSorption(Evolution):
 
     def retardation(self, u: Tensor) -> Tensor:
         """R at every cell; for negative u as at zero."""
-        porosity, density, freundlich, exponent = (
-            self.domain.spread(name, value, u)
-            for name, value in (
-                ("The porosity", self.porosity), ("The density", self.density), ("Freundlich's factor", self.freundlich), ("The exponent", self.exponent),
-            )
-        )  # fmt: skip
+        parts = {"porosity": self.porosity, "density": self.density, "Freundlich factor": self.freundlich, "exponent": self.exponent}
+        porosity, density, freundlich, exponent = (self.domain.spread(f"The {name}", value, u) for name, value in parts.items())
         return 1 + (1 - porosity) / porosity * density * freundlich * exponent * (u.clamp(min=0) + self.floor) ** (exponent - 1)
 
     @override
@@ -305,7 +301,9 @@ def _require(name: str, value: Any, positive: bool = False, sign: bool = True) -
         if not bool(torch.isfinite(tensor).all()):
             raise ModelError(f"The {name} is not finite.")
         if sign and bool(((tensor <= 0) if positive else (tensor < 0)).any()):
-            raise ModelError(f"The {name} is {float(tensor.min()):g} at its least; it must {'be positive' if positive else 'not be negative'}.")
+            raise ModelError(
+                f"The {name} is {float(tensor.min()):g} at its least; it must {'be positive' if positive else 'not be negative'}."
+            )
 
 
 def _largest(value: Tensor, batch: int) -> Tensor:

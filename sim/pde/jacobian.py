@@ -38,6 +38,7 @@ class Pullback:
             raise ModelError("The residual has no derivative in the unknown; write it in differentiable torch operations of it.")
 
     def __call__(self, v: Tensor) -> Tensor:
+        """J^T v `[B, ...]`."""
         (found,) = torch.autograd.grad(self.value, self.at, v, retain_graph=True, allow_unused=True)
         return torch.zeros_like(v) if found is None else found
 

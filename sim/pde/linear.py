@@ -75,11 +75,13 @@ class Tridiagonal:
 
     def solve(self, right: Tensor) -> Tensor:
         """J^-1 right."""
-        return solve_tridiagonal(*self._bands, right)
+        lower, diagonal, upper = self._bands
+        return solve_tridiagonal(lower, diagonal, upper, right)
 
     def solve_transposed(self, right: Tensor) -> Tensor:
         """J^-T right."""
-        return solve_tridiagonal(*self._columns, right)
+        lower, diagonal, upper = self._columns
+        return solve_tridiagonal(lower, diagonal, upper, right)
 
 
 class SymmetricKrylov:

@@ -87,7 +87,9 @@ class Multigrid:
             one = [x[m : m + 1] if len(x) > 1 else x for x in (self.alpha, *self.faces)]
             columns = torch.eye(cells, dtype=self.alpha.dtype, device=self.alpha.device).view(cells, *self.shape)
             image = (one[0] * columns - Diffuse.apply(columns, self.periodic, *one[1:])).view(cells, cells).double()
-            inverses.append(torch.linalg.pinv((image + image.mT) / 2, rtol=1e-6 if self.alpha.dtype == torch.float32 else 1e-12, hermitian=True))
+            inverses.append(
+                torch.linalg.pinv((image + image.mT) / 2, rtol=1e-6 if self.alpha.dtype == torch.float32 else 1e-12, hermitian=True)
+            )
         return torch.stack(inverses)
 
     def apply(self, u: Tensor) -> Tensor:
@@ -194,7 +196,7 @@ def solve_elliptic(
     tolerance: float | None = None,
     most: int = 200,
 ) -> Tensor:
-    """u with alpha u - div(coefficient grad u) = source; differentiable once in source, coefficient, alpha and boundary values.
+    """The u of alpha u - div(coefficient grad u) = source; differentiable once in source, coefficient, alpha and boundary values.
 
     Where nothing fixes the level of u (only periodic sides and such without a, alpha = 0) the mean of u over the cells inside is zero.
 
@@ -262,12 +264,14 @@ def solve_elliptic(
     return attach(u, residual, status, adjoint)
 
 
-def elliptic_multigrid(alpha: float | Tensor, coefficient: Coefficient, domain: Domain, field: Tensor, mean: Mean = "arithmetic") -> Multigrid:
+def elliptic_multigrid(
+    alpha: float | Tensor, coefficient: Coefficient, domain: Domain, field: Tensor, mean: Mean = "arithmetic"
+) -> Multigrid:
     """The hierarchy for alpha - div(coefficient grad) on fields like `field` `[B, ..., *shape]`; alpha is spread already."""
     with torch.no_grad():
         faces, factor = on_faces(coefficient, domain, field, mean)
         factor = torch.as_tensor(factor, dtype=field.dtype, device=field.device)
-        d, lead = domain.grid.dimension, field.shape[: field.ndim - domain.grid.dimension]
+        lead = field.shape[: field.ndim - domain.grid.dimension]
         alpha = torch.as_tensor(alpha, dtype=field.dtype, device=field.device)
 
         def flat(x: Tensor, shape: tuple[int, ...]) -> Tensor:

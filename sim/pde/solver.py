@@ -132,7 +132,9 @@ class PdeSolver(Solver[PdeModel, PdeState, PdeControl]):
                 continue
             domain.check(name, x)
             if x.ndim != domain.grid.dimension + 1 or x.shape != field.shape or x.dtype != field.dtype:
-                raise ShapeError(f"{name} is {x.dtype} {tuple(x.shape)}; it must be [B, *{domain.grid.shape}], and field and velocity alike.")
+                raise ShapeError(
+                    f"{name} is {x.dtype} {tuple(x.shape)}; it must be [B, *{domain.grid.shape}], and field and velocity alike."
+                )
             if not bool(torch.isfinite(x).all()):
                 raise ModelError(f"{name} is not finite.")
         if velocity is not None and not leapfrog:
@@ -173,7 +175,9 @@ class PdeSolver(Solver[PdeModel, PdeState, PdeControl]):
         grid, source = self.model.equation.domain.grid, control.source
         fits = source.ndim == grid.dimension + 1 and all(n in (1, m) for n, m in zip(source.shape[1:], grid.shape, strict=True))
         if not fits or len(source) != state.batch:
-            raise ShapeError(f"The source has shape {tuple(source.shape)}; it must be [{state.batch}, *{grid.shape}], or have 1 in place of axes.")
+            raise ShapeError(
+                f"The source has shape {tuple(source.shape)}; it must be [{state.batch}, *{grid.shape}], or have 1 in place of axes."
+            )
         return source.to(state.field)
 
     def _allowed(self, field: Tensor) -> Tensor | None:

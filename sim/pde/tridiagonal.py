@@ -9,7 +9,7 @@ from ..runtime import start
 
 
 def solve_tridiagonal(lower: Tensor, diagonal: Tensor, upper: Tensor, right: Tensor) -> Tensor:
-    """x with lower_i x_(i-1) + diagonal_i x_i + upper_i x_(i+1) = right_i, without pivoting.
+    """The x of lower_i x_(i-1) + diagonal_i x_i + upper_i x_(i+1) = right_i, without pivoting.
 
     Args:
         lower: `[B, n]`, its first column unused.
