@@ -36,9 +36,6 @@ class Multigrid:
         faces: conductances of every axis `[M, *face_shape]` [1/s], as `conductances` returns them.
         periodic: which axes are.
         sweeps: of the smoother, before and after.
-
-    Raises:
-        ModelError: if a periodic axis has an odd number of cells, and there are too many cells to invert the matrix.
     """
 
     def __init__(self, alpha: Tensor, faces: Sequence[Tensor], periodic: tuple[bool, ...], sweeps: int = 1) -> None:
@@ -53,8 +50,11 @@ class Multigrid:
             self.coarser = Multigrid(*self._coarse(), periodic, sweeps)
         elif cells <= MOST_DENSE:
             self.inverse = self._invert()
+        self._diagonal: Tensor | None = None
         if self.inverse is None and any(n % 2 and wraps for n, wraps in zip(self.shape, periodic, strict=True)):
-            raise ModelError(f"A periodic axis of {self.shape} has an odd number of cells; multigrid wants it even, best a power of two.")
+            # Two colours do not part the cells of a ring of odd length, so that these grids are smoothed by Jacobi's method.
+            ends = [(k.narrow(1 + a, 0, n), k.narrow(1 + a, 1, n)) for a, (k, n) in enumerate(zip(self.faces, self.shape, strict=True))]
+            self._diagonal = self.alpha + sum(low + high for low, high in ends)
 
     def _coarse(self) -> tuple[Tensor, list[Tensor]]:
         """Coefficients on the next grid: means over cells and over coinciding faces, four times smaller across a doubled axis."""
@@ -100,8 +100,9 @@ class Multigrid:
         """About A^-1 f `[N, *shape]`, by one V-cycle from zero."""
         if self.inverse is not None:
             flat = f.reshape(len(f), -1).double()
-            inverse = _repeated(self.inverse, len(f))
-            return (inverse @ flat[..., None]).squeeze(-1).to(f.dtype).view(f.shape)
+            share = len(f) // len(self.inverse)
+            # One by one, since a product of batches has other bits than those of its members.
+            return torch.stack([self.inverse[b // share] @ row for b, row in enumerate(flat)]).to(f.dtype).view(f.shape)
         u = torch.zeros_like(f)
         if self.coarser is None:
             self._smooth(u, f, 50, (0, 1))
@@ -131,6 +132,12 @@ class Multigrid:
         shared = [1] * first + [len(u) // len(k) for k in self.faces]
         active = sum(1 << axis for axis in range(first, 3))
         f = f.contiguous()
+        if self._diagonal is not None:
+            held = _repeated(self._diagonal, len(f))
+            scale = torch.where(held > 0, 0.8 / torch.where(held > 0, held, 1.0), 0.0)
+            for _ in range(2 * sweeps):
+                u += scale * (f - self.apply(u))
+            return
         for _ in range(sweeps):
             for color in order:
                 smooth(
@@ -247,6 +254,7 @@ def solve_elliptic(
         if not bool(ok.all()) or not bool(torch.isfinite(u).all()):
             raise StepError(f"Multigrid did not converge in {most} iterations; are the coefficients positive and the cells connected?")
         u = u.view(source.shape)
+        u = u if inside is None else u * inside
 
     def residual(u: Tensor) -> Tensor:
         r = domain.spread("alpha", alpha, source) * u - diffusion(u, coefficient, domain, mean=mean) - source
