@@ -142,6 +142,10 @@ class Domain:
             return None
         return self.keep(("inside", field.dtype, field.device), lambda: self.mask.to(field))  # type: ignore[union-attr]
 
+    def inside_only(self, field: Tensor) -> Tensor:
+        """`field`, with zeros outside the mask."""
+        return field if self.mask is None else torch.where(self.mask, field, 0.0)
+
     def open_faces(self, axis: int, field: Tensor) -> Tensor | None:
         """1 on the faces `[*face_shape(axis)]` whose cells on both sides, or whose one cell at a wall, are inside, else 0; None: all are."""
         if self.mask is None:

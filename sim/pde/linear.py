@@ -17,6 +17,8 @@ from .jacobian import Pullback, Stencil, stencil
 from .multigrid import Multigrid, conjugate_gradients, elliptic_multigrid
 from .tridiagonal import solve_tridiagonal
 
+LOST = 1e14
+"""How much larger than a right-hand side the terms of a solution may be."""
 Method = Literal["auto", "direct", "thomas", "multigrid"]
 
 
@@ -47,7 +49,7 @@ class SparseLu:
         for b, factor in enumerate(self._factors):
             if factor is not None and np.isfinite(flat[b]).all():
                 found[b] = factor.solve(flat[b], trans=trans)
-        return torch.from_numpy(found).to(right).view(right.shape)
+        return _kept(torch.from_numpy(found).to(right).view(right.shape), right, self.scale)
 
     def solve(self, right: Tensor) -> Tensor:
         """J^-1 right."""
@@ -76,12 +78,12 @@ class Tridiagonal:
     def solve(self, right: Tensor) -> Tensor:
         """J^-1 right."""
         lower, diagonal, upper = self._bands
-        return solve_tridiagonal(lower, diagonal, upper, right)
+        return _kept(solve_tridiagonal(lower, diagonal, upper, right), right, self.scale)
 
     def solve_transposed(self, right: Tensor) -> Tensor:
         """J^-T right."""
         lower, diagonal, upper = self._columns
-        return solve_tridiagonal(lower, diagonal, upper, right)
+        return _kept(solve_tridiagonal(lower, diagonal, upper, right), right, self.scale)
 
 
 class SymmetricKrylov:
@@ -115,6 +117,13 @@ class SymmetricKrylov:
     def solve_transposed(self, right: Tensor) -> Tensor:
         """The same, by symmetry."""
         return self.solve(right)
+
+
+def _kept(found: Tensor, right: Tensor, scale: Tensor) -> Tensor:
+    """`found`, but NaN where its terms are so much larger than what they add up to that no digit is left: J is singular there."""
+    size, wanted = (x.reshape(len(x), -1).abs().amax(1) for x in (found, right))
+    lost = ~(size * scale <= LOST * wanted)
+    return torch.where(lost.view(-1, *[1] * (found.ndim - 1)), torch.nan, found)
 
 
 def linearizer(

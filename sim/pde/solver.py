@@ -140,8 +140,7 @@ class PdeSolver(Solver[PdeModel, PdeState, PdeControl]):
         if velocity is not None and not leapfrog:
             raise ModelError(f"The scheme {self.model.scheme!r} knows no velocity; leave it out.")
         start(field.device)
-        inside = domain.inside(field)
-        field = field if inside is None else torch.where(domain.mask, field, 0.0)  # type: ignore[arg-type]
+        field = domain.inside_only(field)
         allowed = self._allowed(field)
         if allowed is not None and bool((self.model.span > allowed).any()):
             raise ModelError(
@@ -153,7 +152,7 @@ class PdeSolver(Solver[PdeModel, PdeState, PdeControl]):
             rate = torch.zeros_like(field) if velocity is None else velocity
             # The level before the first step, so that leapfrog's first step is of second order too.
             previous = self.model.equation.first_step(field, -rate, self.model.span, time)  # type: ignore[union-attr]
-            previous = previous if inside is None else previous * inside
+            previous = domain.inside_only(previous)
         status = torch.zeros(len(field), dtype=torch.int32, device=field.device)
         return PdeState(status, field, previous, torch.full((len(field),), float(time), dtype=field.dtype, device=field.device))
 
@@ -216,8 +215,7 @@ class PdeSolver(Solver[PdeModel, PdeState, PdeControl]):
 
     def _rate(self, u: Tensor, time: Tensor, source: Tensor) -> Tensor:
         rate = self.model.equation.rhs(u, time) + source
-        inside = self.model.equation.domain.inside(u)
-        return rate if inside is None else rate * inside
+        return self.model.equation.domain.inside_only(rate)
 
 
 def solve_steady(
@@ -236,10 +234,20 @@ def solve_steady(
         The field, and the outcome of every environment, int32 `[B]`.
 
     Raises:
-        ModelError: if the guess is not finite.
+        ModelError: if the guess is not finite, or nothing fixes the level of u.
     """
     equation.domain.check("The guess", guess)
     if not bool(torch.isfinite(guess).all()):
         raise ModelError("The guess is not finite.")
     start(guess.device)
+    with torch.no_grad():
+        draw = torch.Generator().manual_seed(11)
+        rough = torch.rand(guess.shape, generator=draw, dtype=torch.float64).to(guess)
+        zero = equation.residual(guess)
+        by_level, by_rough = (equation.domain.inside_only(equation.residual(guess + x) - zero).abs().max() for x in (1.0, rough))
+        if equation.domain.floating and bool(by_level <= (1e-6 if guess.dtype == torch.float32 else 1e-13) * by_rough):
+            raise ModelError(
+                f"Nothing fixes the level of u in {type(equation).__name__}, so that its solution is not unique; give a side a Dirichlet or\n"
+                "Robin condition, or use `solve_elliptic`, which takes the one whose mean is zero."
+            )
     return implicit_solve(equation.residual, guess, Newton(linearizer(equation, linear), tolerance, max_iterations))
