@@ -223,7 +223,13 @@ def test_what_the_documents_link_to_is_there():
 
 @pytest.mark.parametrize(
     ("document", "example"),
-    [("add-a-material", "own_material"), ("add-a-solid", "own_solid"), ("add-a-task", "own_task"), ("inflow", "jet")],
+    [
+        ("add-a-material", "own_material"),
+        ("add-a-solid", "own_solid"),
+        ("add-a-task", "own_task"),
+        ("inflow", "jet"),
+        ("pde", "own_equation"),
+    ],
 )
 def test_a_document_shows_its_example_as_it_is(document, example):
     """Every code block of the document marked `python` is found in the example, line for line."""

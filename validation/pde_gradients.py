@@ -135,7 +135,7 @@ def _end(equation: Equation, inputs: Inputs, scheme: str, steps: int) -> Tensor:
         return u
     explicit = isinstance(equation, Oscillation) or scheme == "explicit"
     kind = "leapfrog" if isinstance(equation, Oscillation) else ("ssprk3" if explicit else "theta")
-    model = PdeModel(equation, 2e-3 if explicit else 0.02, kind, 0.6, tolerance=1e-14)  # type: ignore[arg-type]
+    model = PdeModel(equation, 2e-3 if explicit else 0.02, kind, 0.6, tolerance=1e-13)  # type: ignore[arg-type]
     solver = PdeSolver(model)
     state = solver.initial_state(inputs["field"], inputs.get("velocity"))
     state = rollout(solver, state, [PdeControl(inputs["source"])] * steps, checkpoint=2).final
