@@ -1,4 +1,4 @@
-"""Taichi kernels of the diffusion stencil. Both are closed under differentiation, see `operators.py`.
+"""The Taichi kernel of the diffusion stencil, for multigrid.
 
 Arrays are flat. Fields are `[N, n0, n1, n2]`, with entries of 1 in front where there are fewer than three axes; conductances `[M, ...]` have one
 face more along their axis, and M divides N. Outside of walls the field is zero; along axes whose bit is set in `wrap` it is periodic, and the last
@@ -90,22 +90,3 @@ def diffuse(
                 out[start + k] = _sideways(
                     u, k0, k1, start + k, u[start + k], low0 + k, high0 + k, near0, l0, h0, low1 + k, high1 + k, near1, l1, h1, active
                 )
-
-
-@light
-@ti.kernel
-def pair(u: A(ndim=1), v: A(ndim=1), n: ti.i32, q: ti.i32, wrap: ti.i32, out: A(ndim=1)):
-    """`out` `[P, n + 1, q]`: the product of the differences of u and v `[P, n, q]` on every face across the middle axis."""
-    for p in range(u.shape[0] // (n * q)):
-        start, to = p * n * q, p * (n + 1) * q
-        for k in range(q):
-            first_u, first_v = u[start + k], v[start + k]
-            last_u, last_v = u[start + (n - 1) * q + k], v[start + (n - 1) * q + k]
-            if wrap == 1:
-                out[to + k] = (first_u - last_u) * (first_v - last_v)
-                out[to + n * q + k] = first_u * 0
-            else:
-                out[to + k] = first_u * first_v
-                out[to + n * q + k] = last_u * last_v
-        for f in range(q, n * q):
-            out[to + f] = (u[start + f] - u[start + f - q]) * (v[start + f] - v[start + f - q])

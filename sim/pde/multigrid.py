@@ -20,7 +20,7 @@ from ..core import Outcome
 from ..runtime import start
 from .domain import Domain
 from .implicit import attach
-from .operators import Coefficient, Diffuse, Mean, conductances, diffusion, on_faces
+from .operators import Coefficient, Mean, diffusion, on_faces
 
 COARSEST = 64
 """Cells below which the matrix is inverted."""
@@ -86,7 +86,7 @@ class Multigrid:
         for m in range(count):
             one = [x[m : m + 1] if len(x) > 1 else x for x in (self.alpha, *self.faces)]
             columns = torch.eye(cells, dtype=self.alpha.dtype, device=self.alpha.device).view(cells, *self.shape)
-            image = (one[0] * columns - Diffuse.apply(columns, self.periodic, *one[1:])).view(cells, cells).double()
+            image = (one[0] * columns - stencil_sum(columns, self.periodic, one[1:])).view(cells, cells).double()
             inverses.append(
                 torch.linalg.pinv((image + image.mT) / 2, rtol=1e-6 if self.alpha.dtype == torch.float32 else 1e-12, hermitian=True)
             )
@@ -94,7 +94,7 @@ class Multigrid:
 
     def apply(self, u: Tensor) -> Tensor:
         """A u `[N, *shape]`."""
-        return u * _repeated(self.alpha, len(u)) - Diffuse.apply(u, self.periodic, *self.faces)
+        return u * _repeated(self.alpha, len(u)) - stencil_sum(u, self.periodic, self.faces)
 
     def cycle(self, f: Tensor) -> Tensor:
         """About A^-1 f `[N, *shape]`, by one V-cycle from zero."""
@@ -289,6 +289,59 @@ def elliptic_multigrid(
 
         shaped = [flat(k * factor, domain.grid.face_shape(axis)) for axis, k in enumerate(conductances(faces, domain, field))]
         return Multigrid(flat(alpha, domain.grid.shape), shaped, domain.periodic)
+
+
+def conductances(faces: Sequence[Any], domain: Domain, field: Tensor) -> list[Tensor]:
+    """Conductances `[..., *face_shape]` [1/s]: coefficients over h^2, closed by the mask, those of walls times the w of `side_factors`.
+
+    Args:
+        faces: what `on_faces` returns; None is 1 everywhere.
+        domain: where.
+        field: gives dtype, device and batch.
+    """
+    if faces[0] is None and domain.plain_sides:
+        unit = [field.new_ones(1, *domain.grid.face_shape(axis)) for axis in range(domain.grid.dimension)]
+        return domain.keep(("unit", field.dtype, field.device), lambda: _with_walls(unit, domain, field))
+    return _with_walls(
+        [field.new_ones(1, *domain.grid.face_shape(axis)) if k is None else k for axis, k in enumerate(faces)], domain, field
+    )
+
+
+def _with_walls(faces: Sequence[Any], domain: Domain, field: Tensor) -> list[Tensor]:
+    """Conductances from coefficients on faces: divided by h^2, closed by the mask, and with the factor w of each wall."""
+    found = []
+    for axis, k in enumerate(faces):
+        dim, n = axis - domain.grid.dimension, domain.grid.shape[axis]
+        closed = domain.open_faces(axis, field)
+        k = (k if closed is None else k * closed) / domain.grid.spacing[axis] ** 2
+        if not domain.periodic[axis]:
+            ends = [k.narrow(dim, f, 1) * domain.side_factors(axis, end, field)[0] for end, f in ((0, 0), (1, n))]
+            inner = k.narrow(dim, 1, n - 1)
+            size = torch.broadcast_shapes(ends[0].shape[:dim], inner.shape[:dim], ends[1].shape[:dim])
+            k = torch.cat([part.expand(*size, *part.shape[dim:]) for part in (ends[0], inner, ends[1])], dim)
+        found.append(k)
+    return found
+
+
+def stencil_sum(u: Tensor, periodic: tuple[bool, ...], faces: Sequence[Tensor]) -> Tensor:
+    """L(K) u, the sum over the faces of every cell of conductance times difference; beyond walls the field is zero.
+
+    Args:
+        u: `[N, *shape]`.
+        periodic: which axes are; there the last face is the first.
+        faces: K of every axis `[M, *face_shape]`, M a divisor of N.
+    """
+    from .kernels import diffuse
+
+    u = u.contiguous()
+    first = 3 - len(periodic)
+    arrays = [u.view(-1)] * first + [k.contiguous().view(-1) for k in faces]
+    shared = [1] * first + [len(u) // len(k) for k in faces]
+    wrap = sum(int(wraps) << axis for axis, wraps in enumerate(periodic, first))
+    out = torch.empty_like(u)
+    active = sum(1 << axis for axis in range(first, 3))
+    diffuse(u.view(-1), *arrays, *[1] * first, *u.shape[1:], *shared, active, wrap, out.view(-1))
+    return out
 
 
 def centred_mean(x: Tensor, inside: Tensor | None) -> Tensor:

@@ -12,7 +12,6 @@ from typing_extensions import override
 
 from ...errors import ModelError, ShapeError
 from ..core import Capabilities, Control, Outcome, Solver, State, keep_failed
-from ..runtime import start
 from .equation import Evolution, Oscillation, Steady
 from .implicit import Newton, implicit_solve
 from .linear import Method, linearizer
@@ -139,7 +138,6 @@ class PdeSolver(Solver[PdeModel, PdeState, PdeControl]):
                 raise ModelError(f"{name} is not finite.")
         if velocity is not None and not leapfrog:
             raise ModelError(f"The scheme {self.model.scheme!r} knows no velocity; leave it out.")
-        start(field.device)
         field = domain.inside_only(field)
         allowed = self._allowed(field)
         if allowed is not None and bool((self.model.span > allowed).any()):
@@ -239,7 +237,6 @@ def solve_steady(
     equation.domain.check("The guess", guess)
     if not bool(torch.isfinite(guess).all()):
         raise ModelError("The guess is not finite.")
-    start(guess.device)
     with torch.no_grad():
         draw = torch.Generator().manual_seed(11)
         rough = torch.rand(guess.shape, generator=draw, dtype=torch.float64).to(guess)
