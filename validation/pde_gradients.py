@@ -37,7 +37,7 @@ from ..sim.rollout import rollout
 from .case import Measured, case, require_choice, require_range
 
 Inputs = dict[str, Tensor]
-SHAPE = (6, 5)
+SHAPE = (5, 6)
 
 
 def _makers() -> dict[str, tuple[Inputs, Callable[[Domain, Inputs], Equation]]]:

@@ -213,36 +213,3 @@ def _uniform(value: float | Tensor, domain: Domain) -> bool:
     """Whether a spread parameter is one number for each environment."""
     d = domain.grid.dimension
     return not isinstance(value, Tensor) or value.ndim < d or value.shape[value.ndim - d :].numel() == 1
-
-
-def _beyond(u: Tensor, axis: int, domain: Domain, time: Any) -> tuple[Tensor, Tensor]:
-    """What lies below the first face and above the last one: the cells of the other end, or the values on the walls."""
-    dim, n = axis - domain.grid.dimension, domain.grid.shape[axis]
-    first, last = u.narrow(dim, 0, 1), u.narrow(dim, n - 1, 1)
-    if domain.periodic[axis]:
-        return last, first
-    ends = []
-    for end, cell in ((0, first), (1, last)):
-        w, s = domain.side_factors(axis, end, u, time)
-        ends.append((1 - w / 2) * cell + s / 2)
-    return ends[0], ends[1]
-
-
-def _steps(low: Tensor, high: Tensor, axis: int, domain: Domain) -> Tensor:
-    """The difference across every face, for a distance of one cell; from a wall to its cell it is half of that."""
-    dim, n, step = axis - domain.grid.dimension, domain.grid.shape[axis], high - low
-    if domain.periodic[axis]:
-        return step
-    return torch.cat([2 * step.narrow(dim, 0, 1), step.narrow(dim, 1, n - 1), 2 * step.narrow(dim, n, 1)], dim)
-
-
-def _uniform(value: float | Tensor, domain: Domain) -> bool:
-    """Whether a spread parameter is one number for each environment."""
-    d = domain.grid.dimension
-    return not isinstance(value, Tensor) or value.ndim < d or value.shape[value.ndim - d :].numel() == 1
-
-
-def _walls(domain: Domain) -> list[tuple[int, int, int]]:
-    """Axis, end and inner cell of every side that is a wall."""
-    n = domain.grid.shape
-    return [(axis, end, end * (n[axis] - 1)) for axis in range(len(n)) for end in (0, 1) if not domain.periodic[axis]]
