@@ -19,7 +19,7 @@ def run(words, folder):
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: path.stem)
 def test_an_example_runs_and_its_check_holds(example, tmp_path):
-    assert " assert " in example.read_text("utf-8")
+    assert "assert " in example.read_text("utf-8")
     assert run([str(example)], tmp_path)
 
 
