@@ -16,7 +16,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
+import torch
+
+from ..app.play import play
+from ..app.video import plot_loss, write_gif
+from ..envs import make_task
+from ..sim.render import render
 from ..storage import write_whole
 from .report import machine
 from .shell import ONE_THREAD
@@ -29,7 +37,7 @@ LEARNED = ("pliant/FoldingU-v0", "pliant/Following-v0", "pliant/Lifting-v0")
 """and those that learners try, with one."""
 AS_GOOD = 0.01
 """A method is as good as the best one where it lacks at most this share of what that one gained."""
-GIF_SIZE, GIF_FRAMES = (240, 180), 24
+GIF_SIZE, GIF_FRAMES, GIF_RATE = (240, 180), 24, 12
 
 
 @dataclass(frozen=True)
@@ -158,37 +166,31 @@ def _row(task: str, method: str, runs: Sequence[Outcome], gain: float) -> str:
 
 
 def draw(plan: Plan, folder: Path, pictures: Path) -> None:
-    """Writes the loss curves of each task, and a film of the best actions that any optimizer found."""
-    import torch
-
-    from ..app.play import play
-    from ..app.video import plot_loss, write_gif
-    from ..envs import make_task
-    from ..sim.render import render
-
+    """Writes the loss curves of each task, and a film of the best actions that any method found."""
     for name in plan.tasks:
         outcomes = plan.outcomes(folder, name)
         if not outcomes:
             continue
         curves = {method: {"iteration": runs[0].simulated, "loss": runs[0].curve} for method, runs in outcomes.items()}
         plot_loss(pictures / f"{_short(name)}.png", curves, f"{_short(name)}, seed 0", "simulations")
-        method, seed = min(
-            ((method, seed) for method, runs in outcomes.items() for seed in range(len(runs))), key=lambda at: outcomes[at[0]][at[1]].best
-        )
-        task = make_task(name, seed=seed)
-        actions = torch.as_tensor(best_actions(run_folder(folder, name, method, seed)), dtype=task.dtype)[None]
-        last = actions.shape[1] * task.shown
-        due = {round(k * last / GIF_FRAMES) for k in range(GIF_FRAMES + 1)}
-        frames = []
+        every = {(method, seed): run.best for method, runs in outcomes.items() for seed, run in enumerate(runs)}
+        method, seed = min(every, key=every.__getitem__)
+        write_gif(pictures / f"{_short(name)}.gif", _film(name, best_actions(run_folder(folder, name, method, seed)), seed), GIF_RATE)
 
-        def watch(t, state):  # type: ignore[no-untyped-def]
-            if t in due:  # noqa: B023
-                frames.append(render([task.draw(state, 0)], task.camera(), *GIF_SIZE).rgb[0])  # noqa: B023
 
-        play(task, actions, [seed], watch)
-        import numpy as np
+def _film(name: str, actions: np.ndarray, seed: int) -> np.ndarray:
+    """Frames `[GIF_FRAMES + 1, H, W, 3]` of actions `[T, A]`."""
+    task = make_task(name, seed=seed)
+    last = len(actions) * task.shown
+    due = {round(k * last / GIF_FRAMES) for k in range(GIF_FRAMES + 1)}
+    frames = []
 
-        write_gif(pictures / f"{_short(name)}.gif", np.stack(frames), 12)
+    def watch(t: int, state: Any) -> None:
+        if t in due:
+            frames.append(render([task.draw(state, 0)], task.camera(), *GIF_SIZE).rgb[0])
+
+    play(task, torch.as_tensor(actions, dtype=task.dtype)[None], [seed], watch)
+    return np.stack(frames)
 
 
 def _short(task: str) -> str:

@@ -117,7 +117,7 @@ def identify(
     inverse = _inverse(_hessian(misfit, best), names, notes)
     covariance = sigma**2 * inverse
     spread = np.sqrt(np.diag(covariance))
-    # How far Newton's method would still go; that the search ended is not enough.
+    # How far Newton's method would still go; that the search ended is not enough. What the motion does not tell (NaN) stays where it is.
     remaining = np.abs(np.nan_to_num(inverse) @ slope)
     converged = converged and bool(np.all(remaining <= np.maximum(np.nan_to_num(spread), SHORTEST)))
     for k in range(len(names)):

@@ -85,3 +85,14 @@ def test_a_process_that_cannot_run_its_task_says_so(monkeypatch, capsys):
     monkeypatch.setattr(thin_shell_runs.sys, "argv", ["runs", "pliant/Nowhere-v0", "0", "folder", "3", "adam"])
     assert thin_shell_runs.main() == 1
     assert "Nowhere" in capsys.readouterr().err
+
+
+def test_every_task_that_has_run_gets_its_curves_and_a_film(tmp_path):
+    from PIL import Image
+
+    run_methods(TOY, 0, ["adam", "cma"], tmp_path, 8)
+    thin_shell.draw(Plan([TOY, "pliant/Throwing-v0"], 1, 8, learners=False), tmp_path, tmp_path / "pictures")
+    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == ["toy:Reach.gif", "toy:Reach.png"]
+    with Image.open(tmp_path / "pictures" / "toy:Reach.gif") as film:
+        assert film.size == thin_shell.GIF_SIZE
+        assert film.n_frames > 3

@@ -29,10 +29,7 @@ class SparseLu:
         import scipy.sparse as sp
         from scipy.sparse.linalg import splu
 
-        pullback = Pullback(residual, u)
-        entries = pattern.entries(pullback)
-        if check:
-            pattern.check(pullback, entries)
+        entries = _entries(residual, u, pattern, check)
         self.scale = entries.abs().amax(1)
         size = pattern.cells * pattern.components
         self._factors = []
@@ -64,10 +61,7 @@ class Tridiagonal:
     """The three diagonals of every environment's Jacobian, for one axis with walls and a reach of one cell."""
 
     def __init__(self, residual: Residual, u: Tensor, pattern: Stencil, check: bool = False) -> None:
-        pullback = Pullback(residual, u)
-        entries = pattern.entries(pullback)
-        if check:
-            pattern.check(pullback, entries)
+        entries = _entries(residual, u, pattern, check)
         self.scale = entries.abs().amax(1)
         # An index past the end stands for an entry that there is not; it finds the zero that is put there.
         padded = torch.nn.functional.pad(entries, (0, 1))
@@ -117,6 +111,15 @@ class SymmetricKrylov:
     def solve_transposed(self, right: Tensor) -> Tensor:
         """The same, by symmetry."""
         return self.solve(right)
+
+
+def _entries(residual: Residual, u: Tensor, pattern: Stencil, check: bool) -> Tensor:
+    """The entries of the Jacobian `[B, entries]`; `check`: whether the residual is asked if it looks no further than the pattern."""
+    pullback = Pullback(residual, u)
+    entries = pattern.entries(pullback)
+    if check:
+        pattern.check(pullback, entries)
+    return entries
 
 
 def _kept(found: Tensor, right: Tensor, scale: Tensor) -> Tensor:
